@@ -1,0 +1,31 @@
+"""looksay turns pixels into words and shows how far the words can be trusted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from looksay.api import Description, Library, describe
+    from looksay.backends.base import load
+
+__all__ = ["Description", "Library", "describe", "load"]
+
+_WHERE = {
+    "Description": "looksay.api",
+    "Library": "looksay.api",
+    "describe": "looksay.api",
+    "load": "looksay.backends.base",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import looksay` costs nothing."""
+    if name in _WHERE:
+        import importlib
+
+        value = getattr(importlib.import_module(_WHERE[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'looksay' has no attribute {name!r}")

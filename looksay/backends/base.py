@@ -1,0 +1,162 @@
+"""What a backend is, how one is named, and the little that all of them share."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, cast
+from urllib.parse import urlsplit
+
+from looksay import plugins
+from looksay.errors import InputError, RemoteNotAllowed
+from looksay.types import Completion, Conversation, Options, Price
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a backend can do and what it costs; describing plans by it."""
+
+    remote: bool = False
+    """Images leave this machine (anything that is not on loopback)."""
+    instructable: bool = True
+    """Follows a prompt, so page context, purpose and language are worth sending. Captioners do not."""
+    draft: bool = False
+    """Its texts are drafts: never written to a file unless a person accepted them."""
+    languages: tuple[str, ...] | None = None
+    """BCP 47 codes that it writes; None: any."""
+    price: Price | None = None
+    concurrency: int = 1
+    """Requests (or the batch) that it works on at once."""
+    image_tokens: int = 800
+    """Prompt tokens that one image costs, for estimates."""
+
+
+class Backend(Protocol):
+    """Something that answers conversations."""
+
+    @property
+    def name(self) -> str:
+        """As the user writes it, provider included: "ollama:llama3.2-vision"."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest or revision of the model: part of every resume key. Two different models never share it."""
+
+    @property
+    def profile(self) -> Profile: ...
+
+    def complete(
+        self, conversations: Iterable[Conversation], options: Options
+    ) -> Iterator[Completion]:
+        """Answer each conversation, yielding completions as they finish, in any order.
+
+        Conversations are drawn lazily, no further ahead than the backend works at once, so a caller
+        that stops feeding stops the run after the requests in flight. `Completion.index` counts the
+        conversations in the order in which they were drawn. A fault of one conversation is a completion
+        with `error`; only a fault that dooms all of them (no server, no key) raises BackendError.
+        """
+
+    def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
+        """Yield the answer's text piece by piece."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How to load a backend; each backend takes what concerns it."""
+
+    allow_remote: bool = False
+    concurrency: int | None = None
+    timeout_s: float = 120.0
+    retries: int = 5
+    device: str = "auto"
+    """auto, cpu, cuda, mps (hub)."""
+    dtype: str = "auto"
+    """auto, float32, bfloat16, float16 (hub)."""
+    quantize: str | None = None
+    """None, int8, int4, nf4 (hub)."""
+    batch_size: int | None = None
+    trust_remote_code: bool = False
+    max_side_px: int = 1536
+    language: str = "en"
+
+
+def parse_name(name: str) -> tuple[str, str]:
+    """Split "provider:model". A URL is the provider `openai`; a bare word is a provider without model.
+
+    >>> parse_name("ollama:llava:13b")
+    ('ollama', 'llava:13b')
+    >>> parse_name("http://127.0.0.1:8000/v1#any")
+    ('openai', 'http://127.0.0.1:8000/v1#any')
+    """
+    name = name.strip()
+    if not name:
+        raise InputError("The model's name is empty. Expected provider:model; type: looksay models")
+    if name.startswith(("http://", "https://")):
+        return "openai", name
+    provider, _, model = name.partition(":")
+    return provider, model
+
+
+def load(name: str, options: LoadOptions | None = None) -> Backend:
+    """Load the backend called `name`; heavy libraries are imported only here.
+
+    Raises UnknownName (no such provider), MissingDependency, BackendError (not there, no key), and
+    RemoteNotAllowed where images would leave this machine without `allow_remote`.
+    """
+    options = options or LoadOptions()
+    provider, model = parse_name(name)
+    if provider == "auto":
+        from looksay.backends import auto
+
+        return load(auto.choose().name, options)
+    module = plugins.load("looksay.backends", provider, "backend")
+    backend = cast(Backend, module.load(model, options))
+    if backend.profile.remote and not options.allow_remote:
+        raise RemoteNotAllowed(
+            f"{name} is not on this machine: the photos would be sent away (without their EXIF data). "
+            "If you want that, add --allow-remote, or set allow_remote = true in looksay.toml."
+        )
+    return backend
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL stays on this machine. Only literal loopback counts: no name is looked up."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def as_they_finish(
+    work: Callable[[T], R], items: Iterable[T], workers: int
+) -> Iterator[tuple[int, R]]:
+    """Run `work` on `items` in `workers` threads; yield (index, result) as they finish.
+
+    Items are drawn only when a worker is free, so memory is bounded and a source that ends early ends
+    the run after what is in flight.
+    """
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        pending: dict[Future[R], int] = {}
+        source = enumerate(items)
+        exhausted = False
+        while True:
+            while not exhausted and len(pending) < workers:
+                try:
+                    index, item = next(source)
+                except StopIteration:
+                    exhausted = True
+                    break
+                pending[pool.submit(work, item)] = index
+            if not pending:
+                return
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield pending.pop(future), future.result()

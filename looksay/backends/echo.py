@@ -1,0 +1,66 @@
+"""Deterministic answers for tests and dry runs: the image's size and digest, no model at all."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from looksay.backends.base import LoadOptions, Profile
+from looksay.types import Completion, Conversation, Options
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Answers "Echo 1a2b3c4d." where the digits come from the bytes of the images and the text.
+
+    `model` may hold a delay in seconds ("echo:0.05"), so that interruptions can be tried.
+    """
+
+    delay_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"echo:{self.delay_s:g}" if self.delay_s else "echo"
+
+    fingerprint = "echo-1"
+    profile = Profile(draft=True)
+
+    def complete(
+        self, conversations: Iterable[Conversation], options: Options
+    ) -> Iterator[Completion]:
+        for index, conversation in enumerate(conversations):
+            started = time.perf_counter()
+            time.sleep(self.delay_s)
+            try:
+                text = self._answer(conversation)
+            except OSError as error:
+                yield Completion(index, error=str(error), finish_reason="error")
+                continue
+            seconds = time.perf_counter() - started
+            yield Completion(index, text, len(text.split()), 2, seconds)
+
+    def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
+        yield from self._answer(conversation).split(" ")
+
+    @staticmethod
+    def _answer(conversation: Conversation) -> str:
+        digest = hashlib.sha256()
+        for message in conversation.messages:
+            for part in message.parts:
+                if isinstance(part, str):
+                    digest.update(part.encode())
+                else:
+                    source = part.source
+                    digest.update(source.read_bytes() if isinstance(source, Path) else source)
+        return f"Echo {digest.hexdigest()[:8]}."
+
+
+def load(model: str, options: LoadOptions) -> Echo:
+    return Echo(float(model or 0.0))
+
+
+def discover() -> list[str]:
+    return ["echo"]
