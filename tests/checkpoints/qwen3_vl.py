@@ -1,0 +1,68 @@
+"""Qwen3-VL in miniature (Qwen/Qwen3-VL-4B-Instruct): DeepStack features, interleaved M-RoPE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from checkpoints.common_modern import (
+    answer,
+    chatml,
+    decoder,
+    image_only_processor,
+    open_eyes,
+    qwen_tokenizer,
+    save,
+)
+from checkpoints.qwen2_5_vl import VISION
+
+
+def build(folder: Path) -> None:
+    from transformers import (
+        Qwen2VLImageProcessorPil,
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+    )
+
+    tokenizer = qwen_tokenizer(VISION)
+    start, end, image, video = tokenizer.convert_tokens_to_ids(VISION)
+    rope = {
+        "rope_type": "default",
+        "mrope_interleaved": True,
+        "mrope_section": [4, 2, 2],
+        "rope_theta": 5e6,
+    }
+    config = Qwen3VLConfig(
+        text_config=decoder(tokenizer, rope_parameters=rope),
+        vision_config={
+            "depth": 3,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "out_hidden_size": 64,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0, 1],
+        },
+        image_token_id=image,
+        video_token_id=video,
+        vision_start_token_id=start,
+        vision_end_token_id=end,
+    )
+    save(
+        folder,
+        open_eyes(Qwen3VLForConditionalGeneration(config), tokenizer),
+        tokenizer,
+        Qwen2VLImageProcessorPil(
+            size={"shortest_edge": 64 * 64, "longest_edge": 32 * 32 * 16},
+            patch_size=16,
+            image_mean=[0.5] * 3,
+            image_std=[0.5] * 3,
+        ),
+        processor="Qwen3VLProcessor",
+        template=chatml("<|vision_start|><|image_pad|><|vision_end|>"),
+        template_file="chat_template.json",
+    )
+
+
+def reference(folder: Path, image: Any, prompt: str, max_new_tokens: int) -> str:
+    return answer(image_only_processor(folder), folder, [image], prompt, max_new_tokens)[0]
