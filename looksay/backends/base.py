@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 from looksay import plugins
 from looksay.errors import InputError, RemoteNotAllowed
+from looksay.parallel import as_they_finish
 from looksay.types import Completion, Conversation, Options, Price
 
-T = TypeVar("T")
-R = TypeVar("R")
+__all__ = [
+    "Backend",
+    "LoadOptions",
+    "Profile",
+    "as_they_finish",
+    "is_loopback",
+    "load",
+    "parse_name",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,30 +140,3 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def as_they_finish(
-    work: Callable[[T], R], items: Iterable[T], workers: int
-) -> Iterator[tuple[int, R]]:
-    """Run `work` on `items` in `workers` threads; yield (index, result) as they finish.
-
-    Items are drawn only when a worker is free, so memory is bounded and a source that ends early ends
-    the run after what is in flight.
-    """
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        pending: dict[Future[R], int] = {}
-        source = enumerate(items)
-        exhausted = False
-        while True:
-            while not exhausted and len(pending) < workers:
-                try:
-                    index, item = next(source)
-                except StopIteration:
-                    exhausted = True
-                    break
-                pending[pool.submit(work, item)] = index
-            if not pending:
-                return
-            done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield pending.pop(future), future.result()

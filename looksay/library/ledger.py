@@ -1,0 +1,452 @@
+"""What was said, decided and written: the append-only half of the catalogue."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from looksay.errors import CatalogError
+from looksay.library.pages import Context
+
+if TYPE_CHECKING:
+    from looksay.library.catalog import Catalog, Placement
+
+State = Literal["human", "reviewed", "decorative", "cleared", "rejected", "ai", "draft", "none"]
+"""Whose words a target has. human: written by a person, here or already on the page; reviewed: a model's
+words that a person accepted; cleared: deleted by a person; draft: a describer without understanding."""
+
+FINAL: frozenset[str] = frozenset({"human", "reviewed", "decorative", "cleared"})
+"""States that a person brought about; nothing but an explicit command goes below them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A place that needs words: an image on a page, or (page "") a photo that no page shows."""
+
+    photo_id: int
+    """0: the page shows a file that is not there, or cannot be read; only a person can describe it."""
+    path: str
+    page: str = ""
+    occurrence: int = 0
+    number: int = -1
+    alt: str | None = None
+    """The text that stands there now."""
+    source: str = "missing"
+    """missing, empty, decorative, text or variable: what stands there now."""
+    context: Context = field(default_factory=Context)
+    lead_id: int | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.path} on {self.page}" if self.page else self.path
+
+    @property
+    def context_hash(self) -> str:
+        return self.context.digest if self.page else ""
+
+    @property
+    def follows(self) -> bool:
+        """A near-duplicate of an earlier photo, whose reviewed words it will share."""
+        return self.lead_id is not None and self.lead_id != self.photo_id
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a target, and where they come from."""
+
+    state: State
+    text: str = ""
+    extended: str = ""
+    generation_id: int | None = None
+    model: str = ""
+    notes: tuple[str, ...] = ()
+    decorative_proposed: bool = False
+    own: bool = False
+    """Decided for exactly this target, so it may replace other words that stand there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What makes a generation: the same key is never asked twice."""
+
+    photo_id: int
+    model_id: int
+    prompt_hash: str
+    settings_hash: str
+    language: str
+    context_hash: str
+    attempt: int = 0
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Ledger:
+    """Generations, decisions and written texts of an open catalogue."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog, self.db = catalog, catalog.db
+
+    # --- generations ------------------------------------------------------------------------------
+
+    def model_id(self, name: str, fingerprint: str, draft: bool) -> int:
+        with self.catalog.transaction():
+            self.db.execute(
+                "INSERT OR IGNORE INTO model (name, fingerprint, draft) VALUES (?, ?, ?)",
+                (name, fingerprint, draft),
+            )
+        found: int = self.catalog.one(
+            "SELECT id FROM model WHERE name = ? AND fingerprint = ?", (name, fingerprint)
+        )
+        return found
+
+    def note_prompt(self, hash_: str, text: str) -> None:
+        with self.catalog.transaction():
+            self.db.execute("INSERT OR IGNORE INTO prompt VALUES (?, ?)", (hash_, text))
+
+    def has(self, key: Key) -> bool:
+        return (
+            self.catalog.one(
+                "SELECT 1 FROM generation WHERE photo_id = ? AND model_id = ? AND prompt_hash = ? AND settings_hash = ? "
+                "AND language = ? AND context_hash = ? AND attempt = ?",
+                (
+                    key.photo_id,
+                    key.model_id,
+                    key.prompt_hash,
+                    key.settings_hash,
+                    key.language,
+                    key.context_hash,
+                    key.attempt,
+                ),
+            )
+            is not None
+        )
+
+    def attempts(self, key: Key) -> int:
+        found: int = self.catalog.one(
+            "SELECT count(*) FROM generation WHERE photo_id = ? AND model_id = ? AND prompt_hash = ? AND "
+            "settings_hash = ? AND language = ? AND context_hash = ?",
+            (
+                key.photo_id,
+                key.model_id,
+                key.prompt_hash,
+                key.settings_hash,
+                key.language,
+                key.context_hash,
+            ),
+        )
+        return found
+
+    def add_generation(
+        self,
+        key: Key,
+        *,
+        raw: str,
+        alt: str,
+        extended: str,
+        decorative: bool,
+        notes: Iterable[str],
+        prompt_tokens: int | None,
+        completion_tokens: int | None,
+        cost_usd: float,
+        seconds: float,
+        details: Mapping[str, Any],
+    ) -> bool:
+        """Append one answer; False where the key is there already (another process was faster)."""
+        with self.catalog.transaction():
+            cursor = self.db.execute(
+                "INSERT OR IGNORE INTO generation (photo_id, model_id, prompt_hash, settings_hash, language, "
+                "context_hash, attempt, raw, alt, extended, decorative, notes, prompt_tokens, completion_tokens, "
+                "cost_usd, milliseconds, details, at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                (
+                    key.photo_id,
+                    key.model_id,
+                    key.prompt_hash,
+                    key.settings_hash,
+                    key.language,
+                    key.context_hash,
+                    key.attempt,
+                    raw,
+                    alt,
+                    extended,
+                    decorative,
+                    json.dumps(list(notes), ensure_ascii=False),
+                    prompt_tokens,
+                    completion_tokens,
+                    cost_usd,
+                    round(seconds * 1000),
+                    json.dumps(dict(details), ensure_ascii=False) if details else None,
+                    now(),
+                ),
+            )
+        return cursor.rowcount > 0
+
+    def add_failure(self, photo_id: int, model_id: int, context_hash: str, error: str) -> None:
+        with self.catalog.transaction():
+            self.db.execute(
+                "INSERT INTO failure (photo_id, model_id, context_hash, error, at) VALUES (?, ?, ?, ?, ?)",
+                (photo_id, model_id, context_hash, error, now()),
+            )
+
+    # --- targets and their words ------------------------------------------------------------------
+
+    def targets(
+        self, prefix: str = "", *, sources: Iterable[str] | None = None
+    ) -> Iterator[Target]:
+        """Targets whose photo or page lies under `prefix`, photos of a folder together; `sources` keeps
+        those of the named kinds ("missing", "empty", …) only."""
+        wanted = frozenset(sources) if sources is not None else None
+        for row in self.catalog.rows(_TARGETS):
+            under = any(
+                prefix in ("", name) or name.startswith(prefix + "/")
+                for name in (row["path"], row["page"])
+            )
+            if under and (wanted is None or row["source"] in wanted):
+                yield _target(row)
+
+    def find(self, path: str, page: str = "", occurrence: int = 0) -> Target | None:
+        """The target of a file, on a page or for itself (whether or not pages show it)."""
+        if page:
+            row = self.db.execute(
+                f"SELECT * FROM ({_ON_PAGES}) WHERE page = ? AND path = ? AND occurrence = ?",
+                (page, path, occurrence),
+            ).fetchone()
+        else:
+            row = self.db.execute(
+                f"{_ALONE} WHERE l.path = ? AND l.photo_id IS NOT NULL", (path,)
+            ).fetchone()
+        return _target(row) if row else None
+
+    def words(self, target: Target, language: str) -> Words:
+        """The words that count for a target: its own decision; what stands there already; a decision on
+        the photo; the reviewed words of its near-duplicate group; the newest generation."""
+        own = self._decision(target.photo_id, target.page, target.path, target.occurrence, language)
+        if own is not None and own["state"] != "rejected":
+            return _decided(own, own=True)
+        if target.source in ("text", "variable") and not self.is_ours(target):
+            return Words("human", target.alt or "")
+        if target.source == "decorative":
+            return Words("decorative")
+        if target.page:
+            general = self._decision(target.photo_id, "", "", 0, language)
+            if general is not None and general["state"] != "rejected":
+                return _decided(general)
+        if target.follows:
+            shared = self.db.execute(
+                "SELECT * FROM decision WHERE photo_id = ? AND language = ? AND state IN ('human', 'reviewed') "
+                "ORDER BY page = '' DESC, id DESC LIMIT 1",
+                (target.lead_id, language),
+            ).fetchone()
+            return (
+                _decided(shared)
+                if shared
+                else Words("none", notes=("waits for the review of a near-duplicate",))
+            )
+        after = own["generation_id"] or 0 if own is not None else 0
+        row = self.db.execute(
+            "SELECT g.*, m.name AS model, m.draft AS draft FROM generation g JOIN model m ON m.id = g.model_id "
+            "WHERE g.photo_id = ? AND g.language = ? AND g.context_hash IN (?, '') AND g.id > ? "
+            "ORDER BY m.draft, g.context_hash = ? DESC, g.id DESC LIMIT 1",
+            (target.photo_id, language, target.context_hash, after, target.context_hash),
+        ).fetchone()
+        if row is None:
+            return Words("rejected" if own is not None else "none")
+        return Words(
+            "draft" if row["draft"] else "ai",
+            row["alt"],
+            row["extended"],
+            row["id"],
+            row["model"],
+            tuple(json.loads(row["notes"])),
+            bool(row["decorative"]),
+        )
+
+    def is_ours(self, target: Target) -> bool:
+        """Whether the text that stands there is one that an apply wrote, unchanged, and no person's."""
+        row = self.db.execute(
+            "SELECT w.text, w.state FROM written w JOIN change c ON c.id = w.change_id "
+            "WHERE w.page = ? AND w.path = ? AND w.occurrence = ? AND c.state != 'undone' ORDER BY w.id DESC LIMIT 1",
+            (target.page, target.path, target.occurrence),
+        ).fetchone()
+        return (
+            row is not None and _folded(row["text"]) == _folded(target.alt) and row["state"] == "ai"
+        )
+
+    # --- decisions --------------------------------------------------------------------------------
+
+    def decide(
+        self,
+        target: Target,
+        state: str,
+        *,
+        text: str = "",
+        extended: str = "",
+        language: str,
+        generation_id: int | None = None,
+        who: str | None = None,
+        replace_human: bool = False,
+    ) -> None:
+        """Append a decision. Raises CatalogError where it would put a model's words, or none, in the
+        place of a person's and `replace_human` does not say so."""
+        standing = self.words(target, language)
+        if standing.state == "human" and state in ("reviewed", "rejected") and not replace_human:
+            raise CatalogError(
+                f"{target.name} has words written by a person: {standing.text!r}. To put others in their "
+                "place, add --replace."
+            )
+        with self.catalog.transaction():
+            self.db.execute(
+                "INSERT INTO decision (photo_id, page, path, occurrence, language, state, text, extended, "
+                "generation_id, who, at) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                (
+                    target.photo_id,
+                    target.page,
+                    target.path if target.page else "",
+                    target.occurrence,
+                    language,
+                    state,
+                    text,
+                    extended,
+                    generation_id,
+                    who or _user(),
+                    now(),
+                ),
+            )
+
+    def _decision(
+        self, photo_id: int, page: str, path: str, occurrence: int, language: str
+    ) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = self.db.execute(
+            "SELECT * FROM decision WHERE photo_id = ? AND page = ? AND path = ? AND occurrence = ? AND language = ? "
+            "ORDER BY id DESC LIMIT 1",
+            (photo_id, page, path if page else "", occurrence, language),
+        ).fetchone()
+        return row
+
+    def note_deletions(self, page: str, placements: Iterable[Placement]) -> int:
+        """A text of ours that a person deleted from a page is a decision: it stays deleted. Called before
+        the page's new placements replace the known ones, inside the caller's transaction."""
+        known = {(p.path, p.occurrence): p for p in self.catalog.placements_on(page)}
+        deleted = 0
+        for new in placements:
+            old = known.get((new.path, new.occurrence))
+            if (
+                old is None
+                or new.path is None
+                or not (old.alt or "").strip()
+                or (new.alt or "").strip()
+            ):
+                continue
+            row = self.db.execute(
+                "SELECT w.* FROM written w JOIN change c ON c.id = w.change_id WHERE w.page = ? AND w.path = ? "
+                "AND w.occurrence = ? AND c.state = 'done' ORDER BY w.id DESC LIMIT 1",
+                (page, new.path, new.occurrence),
+            ).fetchone()
+            if row is not None and _folded(row["text"]) == _folded(old.alt):
+                self.db.execute(
+                    "INSERT INTO decision (photo_id, page, path, occurrence, language, state, text, extended, "
+                    "generation_id, who, at) VALUES (?, ?, ?, ?, ?, 'cleared', '', '', NULL, 'page edited', ?)",
+                    (row["photo_id"], page, new.path, new.occurrence, row["language"], now()),
+                )
+                deleted += 1
+        return deleted
+
+    # --- history ----------------------------------------------------------------------------------
+
+    def history(self, photo_id: int) -> list[dict[str, Any]]:
+        """Everything ever said, decided and written about a photo, oldest first."""
+        events: list[dict[str, Any]] = []
+        for kind, sql in _HISTORY.items():
+            for row in self.catalog.rows(sql, (photo_id,)):
+                events.append(
+                    {"event": kind, **{k: row[k] for k in row.keys() if row[k] is not None}}
+                )
+        return sorted(events, key=lambda e: (e["at"], e["event"] != "generation"))
+
+    def tallies(self) -> list[dict[str, Any]]:
+        """Per model and language: generations, cost in USD, mean seconds."""
+        return [
+            dict(r)
+            for r in self.catalog.rows(
+                "SELECT m.name AS model, m.fingerprint, m.draft, t.language, t.generations, t.cost_usd, "
+                "t.milliseconds / 1000.0 / t.generations AS seconds FROM tally t JOIN model m ON m.id = t.model_id "
+                "ORDER BY t.generations DESC"
+            )
+        ]
+
+    def decision_counts(self) -> dict[str, int]:
+        return {
+            r[0]: r[1]
+            for r in self.catalog.rows(
+                "SELECT state, count(*) FROM decision d WHERE NOT EXISTS (SELECT 1 FROM decision n WHERE "
+                "n.photo_id = d.photo_id AND n.page = d.page AND n.path = d.path AND n.occurrence = d.occurrence "
+                "AND n.language = d.language AND n.id > d.id) GROUP BY state"
+            )
+        }
+
+    def described_photos(self) -> int:
+        found: int = self.catalog.one(
+            "SELECT count(*) FROM (SELECT DISTINCT photo_id FROM generation)"
+        )
+        return found
+
+
+_ON_PAGES = """
+  SELECT coalesce(l.photo_id, 0) AS photo_id, m.path, m.page, m.occurrence, m.number, m.alt, m.state AS source,
+    m.context, p.lead_id
+  FROM placement m LEFT JOIN place l ON l.path = m.path AND l.gone = 0 LEFT JOIN photo p ON p.id = l.photo_id
+  WHERE m.path IS NOT NULL"""
+_ALONE = """
+  SELECT l.photo_id, l.path, '' AS page, 0 AS occurrence, -1 AS number, l.alt,
+    CASE WHEN l.alt IS NULL THEN 'missing' WHEN trim(l.alt) = '' THEN 'empty' ELSE 'text' END AS source,
+    NULL AS context, p.lead_id
+  FROM place l JOIN photo p ON p.id = l.photo_id"""
+_TARGETS = f"""SELECT * FROM ({_ON_PAGES} UNION ALL {_ALONE} WHERE l.gone = 0 AND l.shown = 0)
+  ORDER BY path, page, number"""
+
+_HISTORY = {
+    "generation": "SELECT g.at, m.name AS model, m.fingerprint, g.language, g.raw, g.alt, g.extended, g.decorative, "
+    "g.notes, g.cost_usd, g.milliseconds, g.prompt_hash, g.context_hash, g.attempt, g.id FROM generation g "
+    "JOIN model m ON m.id = g.model_id WHERE g.photo_id = ?",
+    "failure": "SELECT f.at, m.name AS model, f.error FROM failure f JOIN model m ON m.id = f.model_id WHERE f.photo_id = ?",
+    "decision": "SELECT at, state, page, path, occurrence, language, text, extended, generation_id, who FROM decision "
+    "WHERE photo_id = ?",
+    "written": "SELECT a.at, c.path AS file, c.kind, c.state AS change, w.page, w.path, w.occurrence, w.text, w.state, "
+    "a.undone_at FROM written w JOIN change c ON c.id = w.change_id JOIN apply a ON a.id = c.apply_id WHERE w.photo_id = ?",
+}
+
+
+def _target(row: sqlite3.Row) -> Target:
+    context = Context(**json.loads(row["context"])) if row["context"] else Context()
+    return Target(
+        row["photo_id"],
+        row["path"],
+        row["page"],
+        row["occurrence"],
+        row["number"],
+        row["alt"],
+        row["source"],
+        context,
+        row["lead_id"],
+    )
+
+
+def _decided(row: sqlite3.Row, *, own: bool = False) -> Words:
+    return replace(Words(row["state"], row["text"], row["extended"], row["generation_id"]), own=own)
+
+
+def _folded(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no user database, as in some containers
+        return "unknown"

@@ -1,0 +1,428 @@
+"""Scan: folders → photos, pages and the places where pages show photos.
+
+The walk is cheap and single; what changed since the last scan (size or time of change) is read by a
+few threads; the catalogue is written by one, in batches.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import sqlite3
+import stat
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from looksay.errors import InputError, PageError
+from looksay.images import PHOTO_SUFFIXES
+from looksay.library import pages, photos, xmp
+from looksay.library.catalog import FILE_NAME, Catalog, Place, Placement, relative
+from looksay.library.pages import Page
+from looksay.library.slots import Dialect
+from looksay.library.templates import CallPattern
+from looksay.parallel import as_they_finish
+from looksay.settings import Settings
+
+Progress = Callable[[int, str], None]
+"""Called with (files done, path)."""
+
+_BATCH_S = 0.5
+_STATIC_FOLDERS = ("", "static", "public", "src", "source", "assets", "content")
+
+
+@dataclass(slots=True)
+class ScanReport:
+    """What a scan found. Counts are of the whole library, `new` and `changed` of this scan."""
+
+    files: int = 0
+    """Photo files that can be used."""
+    photos: int = 0
+    """Different photos among them."""
+    near_duplicates: int = 0
+    """Photos that look like an earlier one."""
+    pages: int = 0
+    placements: int = 0
+    missing: int = 0
+    """Targets (places on pages, and photos that no page shows) without alt text."""
+    empty: int = 0
+    decorative: int = 0
+    described: int = 0
+    variable: int = 0
+    """Alt texts that a template computes."""
+    elsewhere: int = 0
+    """Places that show an image on the network, or a file that is not there."""
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    cleared: int = 0
+    """Texts of ours that a person deleted from a page: they stay deleted."""
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    """(path, reason) of what could not be read."""
+    seconds: float = 0.0
+
+    @property
+    def duplicates(self) -> int:
+        return self.files - self.photos
+
+
+@dataclass(slots=True)
+class _Walked:
+    """What the walk hands on: a file that is new or changed."""
+
+    path: Path
+    name: str
+    status: os.stat_result
+    sidecar: os.DirEntry[str] | None = None
+
+
+class Scanner:
+    """One scan of one or more folders into a catalogue."""
+
+    def __init__(
+        self, catalog: Catalog, settings: Settings, progress: Progress | None = None
+    ) -> None:
+        self.catalog, self.settings, self.progress = catalog, settings, progress
+        self.root = catalog.root
+        self.report = ScanReport()
+        self.patterns, self.dialect = patterns_of(settings), dialect_of(settings, self.root)
+        self._seen: set[str] = set()
+        self._unlisted: list[str] = []
+        self._folders: set[tuple[int, int]] = set()
+        self._pages: list[_Walked] = []
+
+    def run(self, paths: Sequence[Path]) -> ScanReport:
+        started = time.perf_counter()
+        for path in paths:
+            if not path.exists():
+                raise InputError(f"{path} is not there. Expected a folder or file to scan.")
+        self._photos(self._walk(paths))
+        self._read_pages()
+        with self.catalog.transaction():
+            for path in paths:
+                if path.is_dir():
+                    prefix = relative(self.root, path.resolve())
+                    self.report.gone += self.catalog.forget_gone(
+                        "" if prefix == "." else prefix, self._seen, self._unlisted
+                    )
+            self.catalog.mark_shown()
+        count(self.catalog, self.report)
+        self.report.seconds = time.perf_counter() - started
+        return self.report
+
+    # --- the walk ---------------------------------------------------------------------------------
+
+    def _walk(self, paths: Sequence[Path]) -> Iterator[_Walked]:
+        """Photos that are new or changed; pages that are go to `_pages`."""
+        for path in paths:
+            resolved = path.resolve()
+            if resolved.is_dir():
+                yield from self._folder(resolved)
+            else:
+                yield from self._folder(resolved.parent, only=resolved.name)
+
+    def _folder(self, folder: Path, only: str | None = None) -> Iterator[_Walked]:
+        name = relative(self.root, folder)
+        try:
+            status = folder.stat()
+            identity = (status.st_dev, status.st_ino)
+            if only is None and status.st_ino and identity in self._folders:
+                return  # a symbolic link back to where the walk has been
+            self._folders.add(identity)
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda e: e.name)
+        except OSError as error:
+            self._unlisted.append(name)
+            self._problem(name, error)
+            return
+        known_photos, known_pages = self.catalog.places_in(name), self.catalog.pages_in(name)
+        sidecars = {e.name.lower(): e for e in entries if e.name.lower().endswith(".xmp")}
+        folders = []
+        for entry in entries:
+            if only is not None and entry.name != only:
+                continue
+            if only is None and any(fnmatch(entry.name, p) for p in self.settings.exclude):
+                continue
+            path = folder / entry.name
+            try:
+                if entry.is_symlink() and not self._inside(path):
+                    self._problem(
+                        relative(self.root, path),
+                        "a link that leads out of the library; not followed",
+                    )
+                elif entry.is_dir():
+                    folders.append(path)
+                elif entry.name != FILE_NAME:
+                    yield from self._file(path, entry, known_photos, known_pages, sidecars)
+            except OSError as error:
+                self._problem(relative(self.root, path), error)
+        for path in folders:
+            yield from self._folder(path)
+
+    def _inside(self, path: Path) -> bool:
+        try:
+            return path.resolve(strict=True).is_relative_to(self.root)
+        except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
+            return False
+
+    def _file(
+        self,
+        path: Path,
+        entry: os.DirEntry[str],
+        known_photos: dict[str, sqlite3.Row],
+        known_pages: dict[str, sqlite3.Row],
+        sidecars: dict[str, os.DirEntry[str]],
+    ) -> Iterator[_Walked]:
+        suffix = path.suffix.lower()
+        if suffix in PHOTO_SUFFIXES:
+            status, name = entry.stat(), relative(self.root, path)
+            if not stat.S_ISREG(status.st_mode):
+                return
+            self._seen.add(name)
+            sidecar = sidecars.get(entry.name.lower() + ".xmp") or sidecars.get(
+                path.stem.lower() + ".xmp"
+            )
+            known = known_photos.get(name)
+            if (
+                known is None
+                or not _same(known, status)
+                or known["sidecar_mtime_ns"] != _time(sidecar)
+            ):
+                yield _Walked(path, name, status, sidecar)
+        elif pages.is_page(suffix):
+            status, name = entry.stat(), relative(self.root, path)
+            if not stat.S_ISREG(status.st_mode):
+                return
+            self._seen.add(name)
+            known = known_pages.get(name)
+            if known is None or not _same(known, status):
+                self._pages.append(_Walked(path, name, status))
+
+    def _problem(self, name: str, reason: OSError | str) -> None:
+        if isinstance(reason, OSError):
+            reason = (
+                "permission denied"
+                if isinstance(reason, PermissionError)
+                else reason.strerror or str(reason)
+            )
+        self.report.problems.append((name, reason))
+
+    # --- photos -----------------------------------------------------------------------------------
+
+    def _photos(self, walked: Iterator[_Walked]) -> None:
+        """Read in threads, write here, in one transaction every half second."""
+        limit = self.settings.max_megapixels * 1_000_000
+        drawn: dict[int, _Walked] = {}
+
+        def numbered() -> Iterator[_Walked]:
+            for number, item in enumerate(walked):
+                drawn[number] = item
+                yield item
+
+        def read(item: _Walked) -> tuple[photos.Inspection, bytes | None]:
+            inspection = photos.inspect(item.path, limit)
+            try:
+                sidecar = Path(item.sidecar.path).read_bytes() if item.sidecar else None
+            except OSError:
+                sidecar = None
+            return inspection, sidecar
+
+        workers = max(2, (os.cpu_count() or 2) + 1)
+        with ExitStack() as open_batch:
+            began = 0.0
+            for index, (inspection, sidecar) in as_they_finish(read, numbered(), workers):
+                if time.monotonic() - began > _BATCH_S:
+                    open_batch.close()
+                    open_batch.enter_context(self.catalog.transaction())
+                    began = time.monotonic()
+                item = drawn.pop(index)
+                self._store(item, inspection, sidecar)
+                if self.progress:
+                    self.progress(self.report.new + self.report.changed, item.name)
+
+    def _store(self, item: _Walked, seen: photos.Inspection, sidecar: bytes | None) -> None:
+        known = self.catalog.has_place(item.name)
+        self.report.changed += known
+        self.report.new += not known
+        photo_id = None
+        if seen.picture and seen.sha256:
+            photo_id = self.catalog.photo_of(seen.sha256)
+            if photo_id is None:
+                photo_id = self.catalog.add_photo(
+                    seen.picture, seen.sha256, self._lead(seen, item.path)
+                )
+        alt, extended, source = (
+            seen.alt,
+            seen.extended,
+            "embedded" if seen.alt is not None else None,
+        )
+        if sidecar is not None:
+            side_alt, side_extended = xmp.read(sidecar)
+            if side_alt is not None:
+                alt, source = side_alt, "sidecar"
+            extended = side_extended if side_extended is not None else extended
+        self.catalog.put_place(
+            Place(
+                item.name,
+                photo_id,
+                seen.sha256,
+                item.status.st_size,
+                item.status.st_mtime_ns,
+                seen.fault,
+                alt,
+                extended,
+                source,
+                relative(self.root, Path(item.sidecar.path)) if item.sidecar else None,
+                _time(item.sidecar),
+                sha256(sidecar).digest() if sidecar is not None else None,
+            )
+        )
+
+    def _lead(self, seen: photos.Inspection, path: Path) -> int | None:
+        assert seen.picture is not None
+        for lead in self.catalog.near(seen.picture):
+            other = self.catalog.path_of(lead)
+            if other and photos.same_picture(self.root / other, path):
+                return lead
+        return None
+
+    # --- pages ------------------------------------------------------------------------------------
+
+    def _read_pages(self) -> None:
+        """Read changed pages, and pages whose images have come or gone since they were read."""
+        names = {w.name for w in self._pages}
+        for name in self.catalog.pages_to_resolve():
+            path = self.root / name
+            if name not in names and name in self._seen:
+                self._pages.append(_Walked(path, name, path.stat()))
+        for number, item in enumerate(self._pages):
+            with self.catalog.transaction():
+                self.store_page(item.path, item.name)
+            if self.progress:
+                self.progress(self.report.new + self.report.changed + number + 1, item.name)
+
+    def store_page(self, path: Path, name: str, *, by_person: bool = True) -> None:
+        """Read one page into the catalogue, inside the caller's transaction. `by_person`: what changed
+        since the last reading is somebody's edit, not ours."""
+        try:
+            status = path.stat()
+            if status.st_size > pages.MAX_PAGE_BYTES:
+                raise PageError(f"{status.st_size / 1e6:.0f} MB is too large for a page")
+            data = path.read_bytes()
+            page = pages.read(data, path.suffix, self.patterns, self.dialect)
+        except (OSError, PageError) as error:
+            reason = "permission denied" if isinstance(error, PermissionError) else str(error)
+            size, mtime = (
+                (path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else (0, 0)
+            )
+            self.catalog.put_page(name, None, size, mtime, "", "", reason, [])
+            return
+        placements = list(self._placements(page, name))
+        if by_person:
+            self.report.cleared += self.catalog.ledger.note_deletions(name, placements)
+        self.catalog.put_page(
+            name,
+            sha256(data).digest(),
+            status.st_size,
+            status.st_mtime_ns,
+            page.encoding,
+            page.title,
+            None,
+            placements,
+        )
+
+    def _placements(self, page: Page, name: str) -> Iterator[Placement]:
+        shown: Counter[str] = Counter()
+        for number, (slot, context) in enumerate(zip(page.slots, page.contexts, strict=True)):
+            path, note = self._resolve(slot.src, name)
+            if not note and slot.stray:
+                note = "text after the alt text: a quote that is not escaped?"
+            if not slot.writable:
+                state = "variable"
+            elif slot.presentational and not slot.alt:
+                state = "decorative"
+            else:
+                state = "missing" if slot.alt is None else "text" if slot.alt.strip() else "empty"
+            yield Placement(
+                name,
+                number,
+                slot.src,
+                path,
+                shown[path or slot.src],
+                slot.alt,
+                state,
+                context,
+                note,
+            )
+            shown[path or slot.src] += 1
+
+    def _resolve(self, src: str, page: str) -> tuple[str | None, str]:
+        """The photo file that `src` on `page` means: relative to the page, to the folders above it, or
+        to a folder that site generators publish as their root. A local file that is not there keeps the
+        path that it would most likely have; nothing is looked for outside the library."""
+        parts = urlsplit(src)
+        if parts.scheme or parts.netloc or not parts.path:
+            return None, "inside the page" if parts.scheme == "data" else "on the network"
+        wanted = unquote(parts.path).replace("\\", "/")
+        folder = posixpath.dirname(page)
+        bases = [] if wanted.startswith("/") else [folder]
+        above = folder
+        while True:
+            bases += [posixpath.join(above, static) for static in _STATIC_FOLDERS]
+            if above in ("", ".."):
+                break
+            above = posixpath.dirname(above)
+        candidates = [
+            posixpath.normpath(posixpath.join(b, wanted.lstrip("/"))) for b in dict.fromkeys(bases)
+        ]
+        for candidate in candidates:
+            if self.catalog.has_place(candidate):
+                return candidate, ""
+        beside = wanted.startswith(("./", "../")) or "/" not in wanted
+        return candidates[0] if beside else posixpath.normpath(
+            wanted.lstrip("/")
+        ), "no such file in the library"
+
+
+def patterns_of(settings: Settings) -> tuple[CallPattern, ...]:
+    """The user's own template patterns. Raises InputError for one that lacks a part."""
+    found = []
+    for table in settings.templates:
+        if set(table) != {"call", "photo", "alt"}:
+            raise InputError(
+                f"looksay.toml: a [[templates]] entry needs call, photo and alt; found {table!r}."
+            )
+        keys = {
+            k: tuple(table[k]) if isinstance(table[k], list) else (table[k],)
+            for k in ("photo", "alt")
+        }
+        found.append(CallPattern(str(table["call"]), keys["photo"], keys["alt"]))
+    return tuple(found)
+
+
+def dialect_of(settings: Settings, root: Path) -> Dialect:
+    if settings.template_escape == "auto":
+        return "entity" if (root / "_config.yml").exists() else "backslash"
+    return "entity" if settings.template_escape == "entity" else "backslash"
+
+
+def count(catalog: Catalog, report: ScanReport) -> ScanReport:
+    """Fill in the counts of the whole library."""
+    for name, value in catalog.counts().items():
+        setattr(report, name, value)
+    report.problems += [p for p in catalog.faults_found() if p not in report.problems]
+    return report
+
+
+def _same(known: sqlite3.Row, status: os.stat_result) -> bool:
+    return bool(known["size_bytes"] == status.st_size and known["mtime_ns"] == status.st_mtime_ns)
+
+
+def _time(entry: os.DirEntry[str] | None) -> int | None:
+    return entry.stat().st_mtime_ns if entry else None
