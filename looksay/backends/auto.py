@@ -1,0 +1,190 @@
+"""`auto`: the best model that is really on this machine, and why that one.
+
+Only loopback is asked, with connect timeouts of 0.3 s: a dead network is never waited for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from looksay import plugins
+from looksay.backends import http, ollama, presets
+from looksay.errors import BackendError
+
+PORTS = {8000: "vLLM", 8080: "llama.cpp", 1234: "LM Studio"}
+"""Where OpenAI-compatible servers usually listen, by their usual owner."""
+PROBE = httpx.Timeout(1.0, connect=0.3)
+NEVER = frozenset({"mini", "echo"})
+"""`mini` knows drawn scenes, `echo` nothing: our own server lists them, and no photo should meet them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A backend's name, and one sentence that says why this one and what would be better."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model that an OpenAI-compatible server on loopback lists."""
+
+    url: str
+    model: str
+    sees: bool | None
+    """None: the server does not say, and no preset knows it."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.url}#{self.model}"
+
+
+def choose() -> Choice:
+    """The best model that is here: an Ollama or OpenAI-compatible server's, then the hub's cache, then
+    `facts`. Raises BackendError where not even that is installed."""
+    with ThreadPoolExecutor(3) as pool:
+        pulled = pool.submit(ollama_names)
+        served = pool.submit(find_served)
+        cached = pool.submit(hub_names)
+    blind = [s.name for s in served.result() if s.sees is None]
+    unsure = (
+        f" A server also has {blind[0]}, which may see: name it with --model to use it."
+        if blind
+        else ""
+    )
+    for names, where in (
+        ([f"ollama:{n}" for n in pulled.result()], "an Ollama server on this machine has"),
+        ([s.name for s in served.result() if s.sees], "a server on this machine has"),
+        ([f"hub:{n}" for n in cached.result()], "the hub's cache on this disk has"),
+    ):
+        if names:
+            return _best(names, where, unsure)
+    if _has_facts():
+        return Choice(
+            "facts",
+            "No vision model was found on this machine, so facts says only what it can measure (text, "
+            "colours, light, faces). Better: install Ollama and type: ollama pull qwen3-vl:8b."
+            + unsure,
+        )
+    raise BackendError(
+        "There is no model on this machine: no Ollama server, no server on ports "
+        f"{', '.join(map(str, PORTS))}, no checkpoint in the hub's cache, and facts is not installed. "
+        'Type: pip install "looksay[facts]"  or install Ollama and type: ollama pull qwen3-vl:8b'
+        + unsure
+    )
+
+
+def ollama_names() -> list[str]:
+    """Vision models of an Ollama server on this machine, without "ollama:"."""
+    return [name.removeprefix("ollama:") for name in ollama.discover()]
+
+
+def served_names() -> list[str]:
+    """Names ("http://127.0.0.1:8000/v1#model") of what servers on the usual ports list."""
+    return [served.name for served in find_served()]
+
+
+def hub_names() -> list[str]:
+    """Checkpoints in the hub's cache that the `hub` backend can run, without "hub:"."""
+    if "hub" not in plugins.names("looksay.backends"):
+        return []
+    try:
+        found = plugins.load("looksay.backends", "hub", "backend").discover()
+    except Exception:  # without its extra, or with a broken cache, there is nothing to offer
+        return []
+    return [str(name).removeprefix("hub:") for name in found]
+
+
+def find_served(ports: Iterable[int] = PORTS) -> list[Served]:
+    """Models of OpenAI-compatible servers on these ports of loopback; whoever else listens is ignored."""
+    ports = tuple(ports)
+    with ThreadPoolExecutor(max(1, len(ports))) as pool:
+        return [served for found in pool.map(_ask_port, ports) for served in found]
+
+
+def _ask_port(port: int) -> list[Served]:
+    root = f"http://127.0.0.1:{port}"
+    with httpx.Client(timeout=PROBE, **http.client_settings(root)) as client:
+        rows = _json(client, f"{root}/v1/models").get("data")
+        if not isinstance(rows, list):
+            return []
+        ids = [str(row["id"]) for row in rows if isinstance(row, dict) and row.get("id")]
+        ids = [i for i in ids if i.partition(":")[0] not in NEVER]
+        if not ids:
+            return []
+        llama = _json(client, f"{root}/props").get("modalities")  # llama.cpp
+        studio = _json(client, f"{root}/api/v0/models").get("data")  # LM Studio
+    kinds: dict[str, Any] = {}
+    if isinstance(studio, list):
+        kinds = {str(r.get("id")): r.get("type") for r in studio if isinstance(r, dict)}
+
+    def sees(model: str) -> bool | None:
+        if isinstance(llama, dict):
+            return bool(llama.get("vision"))
+        if model in kinds:
+            return bool(kinds[model] == "vlm")
+        known = presets.of("vllm", model) or presets.of("hub", model)
+        return True if known else None
+
+    return [Served(f"{root}/v1", model, sees(model)) for model in ids]
+
+
+def _json(client: httpx.Client, url: str) -> dict[str, Any]:
+    try:
+        response = client.get(url)
+        found = response.json() if response.is_success else {}
+    except (httpx.HTTPError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _best(names: list[str], where: str, unsure: str) -> Choice:
+    """The newest that the presets know, of equals the largest; else the first by name."""
+
+    def rank(name: str) -> tuple[int, float, str]:
+        preset = _preset(name)
+        if preset is None:
+            return (0, 0.0, name)
+        return (-preset.released.toordinal(), -(preset.parameters_b or 0.0), name)
+
+    best = min(names, key=rank)
+    preset = _preset(best)
+    if preset is None:
+        why = (
+            "the first by name, none of them being known to looksay"
+            if len(names) > 1
+            else "its only one"
+        )
+    else:
+        why = f"{preset.title}, released {preset.released:%B %Y}"
+        why += f", the newest of {len(names)}" if len(names) > 1 else ""
+    return Choice(best, f"{where[0].upper()}{where[1:]} {best} ({why}).{_better(preset)}{unsure}")
+
+
+def _better(preset: presets.Preset | None) -> str:
+    """What to try where the choice is an old captioner or unknown: the first current local preset."""
+    today = presets.find("qwen3-vl-8b")
+    if preset is not None and (preset.released >= today.released or not preset.compared):
+        return ""
+    return f" Probably better: {today.title} (ollama pull {today.ollama})."
+
+
+def _preset(name: str) -> presets.Preset | None:
+    if "#" in name:
+        model = name.partition("#")[2]
+        return presets.of("vllm", model) or presets.of("hub", model)
+    provider, _, model = name.partition(":")
+    return presets.of(provider, model)
+
+
+def _has_facts() -> bool:
+    if "facts" not in plugins.names("looksay.backends"):
+        return False
+    return all(importlib.util.find_spec(m) for m in ("numpy", "cv2", "rapidocr", "onnxruntime"))
