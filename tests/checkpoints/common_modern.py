@@ -217,6 +217,7 @@ def save(
 ) -> None:
     """Write a checkpoint as it is released: weights, tokenizer, preprocessor_config.json and the rest.
 
+    `image_processor` is one, or its settings where its class needs what is not installed here;
     `processor` is the class that the release names, `settings` the processor's own arguments,
     `generation` goes to generation_config.json beside the end and padding tokens.
     """
@@ -230,13 +231,11 @@ def save(
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    image_processor.save_pretrained(folder)
-    path = folder / "preprocessor_config.json"
-    written = json.loads(path.read_text())
+    looks = image_processor if isinstance(image_processor, dict) else image_processor.to_dict()
     # The release names the class without its torch-free twin's suffix.
-    written["image_processor_type"] = written["image_processor_type"].removesuffix("Pil")
-    written["processor_class"] = processor
-    path.write_text(json.dumps(written, indent=2))
+    kind = looks["image_processor_type"].removesuffix("Pil")
+    looks = {**looks, "image_processor_type": kind, "processor_class": processor}
+    (folder / "preprocessor_config.json").write_text(json.dumps(looks, indent=2, default=int))
     if settings is not None:
         told = {"processor_class": processor, **settings}
         (folder / "processor_config.json").write_text(json.dumps(told, indent=2))
@@ -307,9 +306,11 @@ def answer(
     processor: Any, folder: Path, images: list[Image.Image], prompt: str, max_new_tokens: int
 ) -> list[str]:
     """What transformers itself says, greedily, to one question about each image (a batch, left-padded)."""
-    from transformers import AutoModelForImageTextToText
+    import transformers
 
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
+    model_class = getattr(transformers, architecture)
+    model = model_class.from_pretrained(folder, dtype=torch.float32).eval()
     turns = [
         [
             {
