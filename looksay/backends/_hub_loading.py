@@ -1,0 +1,210 @@
+"""Loading a transformers checkpoint: device, precision, quantisation, and what to type when it fails."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from looksay.backends._hub_asking import CAPTIONERS, Captioner, load_processor
+from looksay.backends._hub_source import fingerprint, locate, read_json
+from looksay.backends.base import LoadOptions
+from looksay.errors import BackendError, InputError, LooksayError, MissingDependency
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+QUANTIZATIONS: dict[str, dict[str, Any]] = {
+    "int8": {"load_in_8bit": True},
+    "int4": {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"},
+    "nf4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+}
+"""How each value of `quantize` reads in bitsandbytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A loaded model with its processor; `captioner` is None where it brings a chat template."""
+
+    fingerprint: str
+    model: Any
+    processor: Any
+    captioner: Captioner | None
+    device: Any
+    dtype: Any
+
+
+def open_checkpoint(model: str, options: LoadOptions) -> Checkpoint:
+    """Find, check and load checkpoint `model`. Raises as `looksay.backends.hub.load` says."""
+    _check_options(options)
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise MissingDependency(f"hub:{model}", "local", error.name or "transformers") from error
+    folder = locate(model)
+    device = _device(options.device)
+    dtype = _dtype(options.dtype, device)
+    # Its progress bars and hints are for people who write training scripts.
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    config = read_json(folder / "config.json")
+    model_type = str(config.get("model_type", ""))
+    _check_type(model, model_type, config, options.trust_remote_code)
+    try:
+        processor = load_processor(folder, model_type, options.trust_remote_code)
+        loaded = _load_model(folder, model_type, config, options, device, dtype)
+    except LooksayError:
+        raise
+    except Exception as error:  # transformers raises anything on what it cannot load
+        raise BackendError(_advice(model, error)) from error
+    captioner = CAPTIONERS.get(model_type)
+    if captioner is None and not getattr(processor, "chat_template", None):
+        raise BackendError(
+            f"hub:{model} ({model_type}) has no chat template, so there is no telling how to ask it. "
+            "Expected chat_template.jinja beside its config.json; releases of it since 2024 have one. "
+            f"If yours is older, type: hf download {model}"
+        )
+    if captioner and captioner.always_text:
+        _mark_images(loaded, processor)
+    precision = [
+        str(dtype).removeprefix("torch."),
+        *([options.quantize] if options.quantize else []),
+    ]
+    return Checkpoint(
+        "-".join([fingerprint(folder), *precision]),
+        loaded,
+        processor,
+        captioner,
+        torch.device(loaded.device),
+        dtype,
+    )
+
+
+def _check_options(options: LoadOptions) -> None:
+    for what, value, valid in (
+        ("device", options.device, DEVICES),
+        ("dtype", options.dtype, DTYPES),
+        ("quantize", options.quantize or "int8", tuple(QUANTIZATIONS)),
+    ):
+        if value not in valid:
+            raise InputError(f"{what} = {value!r} is unknown. Expected one of: {', '.join(valid)}.")
+    if options.quantize:
+        try:
+            import bitsandbytes  # noqa: F401
+        except ImportError as error:
+            what = f"quantize = {options.quantize!r}"
+            raise MissingDependency(what, "quantized", "bitsandbytes") from error
+
+
+def _check_type(model: str, model_type: str, config: dict[str, Any], trust: bool) -> None:
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+
+    own_code = "auto_map" in config
+    if model_type in MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES or (own_code and trust):
+        return
+    found = f"hub:{model} is of the type {model_type!r}"
+    if own_code:
+        raise BackendError(
+            f"{found}, which runs only with the Python code that comes with the checkpoint. Read that "
+            "code, then add --trust-remote-code; or run the model in a server such as Ollama or vLLM and "
+            "name that: ollama:NAME or http://127.0.0.1:8000/v1#NAME"
+        )
+    if model_type in CONFIG_MAPPING_NAMES:
+        raise BackendError(
+            f"{found}, which does not write text about images. Expected an image-text-to-text model such "
+            "as blip, llava or qwen2_5_vl; type: looksay models"
+        )
+    raise BackendError(
+        f"{found}, which transformers {transformers.__version__} does not know. "
+        "If the model is new, type: pip install -U transformers"
+    )
+
+
+def _load_model(
+    folder: Path,
+    model_type: str,
+    config: dict[str, Any],
+    options: LoadOptions,
+    device: str,
+    dtype: Any,
+) -> Any:
+    import torch
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    own = config.get("auto_map", {}) if options.trust_remote_code else {}
+    if model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        auto = "AutoModelForImageTextToText"
+    else:
+        choices = ("AutoModelForImageTextToText", "AutoModelForCausalLM", "AutoModel")
+        auto = next((a for a in choices if a in own), "AutoModelForMultimodalLM")
+    several = options.device == "auto" and torch.cuda.device_count() > 1
+    arguments: dict[str, Any] = {
+        "dtype": dtype,
+        "device_map": "auto" if several else device,
+        "trust_remote_code": options.trust_remote_code,
+        "output_loading_info": True,
+    }
+    if options.quantize:
+        arguments["quantization_config"] = transformers.BitsAndBytesConfig(
+            bnb_4bit_compute_dtype=dtype, **QUANTIZATIONS[options.quantize]
+        )
+    model, report = getattr(transformers, auto).from_pretrained(folder, **arguments)
+    if lacking := sorted(report["missing_keys"]):
+        # transformers would fill them with random numbers, and the model would talk nonsense.
+        raise BackendError(
+            f"The weights in {folder} do not fit its config.json: {len(lacking)} tensors are missing, "
+            f"{lacking[0]} among them. Is it an adapter, or a conversion for another program? Expected "
+            "the layout of transformers, as in the model's original release."
+        )
+    return model.eval()
+
+
+def _mark_images(model: Any, processor: Any) -> None:
+    """Releases of BLIP-2 before transformers 4.46 do not say which token stands for the image, nor how often."""
+    processor.num_query_tokens = processor.num_query_tokens or model.config.num_query_tokens
+    if model.config.image_token_id is None:
+        token = processor.tokenizer.convert_tokens_to_ids(processor.image_token.content)
+        model.config.image_token_id = model.config.image_token_index = token
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if wanted == "auto":
+        return next(name for name, is_there in there.items() if is_there)
+    if not there[wanted]:
+        usable = ", ".join(name for name, is_there in there.items() if is_there)
+        raise BackendError(
+            f"device = {wanted!r}, but torch {torch.__version__} finds none here. Usable: {usable}."
+        )
+    return wanted
+
+
+def _dtype(wanted: str, device: str) -> Any:
+    import torch
+
+    name = wanted if wanted != "auto" else "float32" if device == "cpu" else "bfloat16"
+    return getattr(torch, name)
+
+
+def _advice(model: str, error: Exception) -> str:
+    said = " ".join(str(error).split())
+    if "torchvision" in said.lower():
+        return (
+            f"hub:{model} needs torchvision to read images. Type: pip install torchvision (its build must "
+            "be the one for your torch: take the command from pytorch.org/get-started)"
+        )
+    if isinstance(error, ImportError) and error.name:
+        return f"hub:{model} needs the package {error.name!r}. Type: pip install {error.name}"
+    return f"hub:{model} could not be loaded: {type(error).__name__}: {said}"

@@ -1,0 +1,133 @@
+"""What happens around `generate`: settings from Options, sampling, stop strings, and where answers end.
+
+Shapes: B rows of a batch, T tokens so far, V vocabulary.
+"""
+
+# ruff: noqa: N803, N806 (shape suffixes are capitals)
+
+from __future__ import annotations
+
+import copy
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from looksay.types import FinishReason, Options
+
+
+class PromptLength(LogitsProcessor):  # type: ignore[misc]
+    """Notes how long the sequence is before the first new token.
+
+    What `generate` returns begins with the prompt, with a start token, or with neither, depending on the
+    type; this is how many ids to skip in all of them.
+    """
+
+    tokens = 0
+    seen = False
+
+    def __call__(self, ids_BT: torch.Tensor, scores_BV: torch.Tensor) -> torch.Tensor:
+        if not self.seen:
+            self.tokens, self.seen = ids_BT.shape[1], True
+        return scores_BV
+
+
+class Sampling(LogitsProcessor):  # type: ignore[misc]
+    """Draws tokens by adding Gumbel noise, so that the greedy choice is a sample (the Gumbel-max trick).
+
+    Each row has its own generator: with a seed, an answer does not depend on what else is in the batch.
+    """
+
+    def __init__(self, options: Options, rows: int) -> None:
+        self.warpers = [TemperatureLogitsWarper(options.temperature)]
+        if options.top_p < 1:
+            self.warpers.append(TopPLogitsWarper(options.top_p))
+        seeds = [
+            secrets.randbits(63) if options.seed is None else options.seed for _ in range(rows)
+        ]
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self, ids_BT: torch.Tensor, scores_BV: torch.Tensor) -> torch.Tensor:
+        for warp in self.warpers:
+            scores_BV = warp(ids_BT, scores_BV)
+        width = scores_BV.shape[1]
+        noise = [-torch.empty(width).exponential_(generator=g).log() for g in self.generators]
+        return scores_BV + torch.stack(noise).to(scores_BV.device)
+
+
+class StopAt(StoppingCriteria):  # type: ignore[misc]
+    """Ends a row once its new text holds a stop string, and all rows once `cancelled` is set."""
+
+    def __init__(self, stop: Sequence[str], tokenizer: Any, prompt: PromptLength) -> None:
+        self.stop, self.tokenizer, self.prompt = stop, tokenizer, prompt
+        self.cancelled = False
+
+    def __call__(self, ids_BT: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        done = [self.cancelled] * ids_BT.shape[0]
+        if self.stop and not self.cancelled:
+            texts = self.tokenizer.batch_decode(
+                ids_BT[:, self.prompt.tokens :], skip_special_tokens=True
+            )
+            done = [any(s in text for s in self.stop) for text in texts]
+        return torch.tensor(done, device=ids_BT.device)
+
+
+class Writing:
+    """One call of `generate`: what to pass, and how to read what comes back."""
+
+    def __init__(
+        self, base: Any, tokenizer: Any, options: Options, rows: int, *, beams: bool = True
+    ) -> None:
+        self.tokenizer, self.options = tokenizer, options
+        self.settings = settings = copy.deepcopy(base)
+        settings.max_new_tokens, settings.max_length = options.max_tokens, None
+        # Sampling is done by our own processor, so that transformers always takes the best score.
+        settings.do_sample = False
+        settings.temperature = settings.top_p = settings.top_k = settings.min_p = None
+        settings.return_dict_in_generate = False
+        if options.temperature > 0 or not beams:
+            settings.num_beams = 1
+        ends = settings.eos_token_id
+        self.ends = set(ends if isinstance(ends, list) else [ends]) - {None}
+        if settings.pad_token_id is None:
+            settings.pad_token_id = tokenizer.pad_token_id
+        self.prompt = PromptLength()
+        self.stop = StopAt(options.stop, tokenizer, self.prompt)
+        processors: list[Any] = [self.prompt]
+        if options.temperature > 0:
+            processors.append(Sampling(options, rows))
+        self.arguments = {
+            "generation_config": settings,
+            "logits_processor": LogitsProcessorList(processors),
+            "stopping_criteria": StoppingCriteriaList([self.stop]),
+        }
+
+    def read(self, ids_T: torch.Tensor) -> tuple[str, int, FinishReason]:
+        """The text of one returned row, its number of tokens without the end token, and why it ended."""
+        ids = ids_T[self.prompt.tokens :].tolist()
+        end = next((at for at, token in enumerate(ids) if token in self.ends), None)
+        # BART-like models are forced to write the end token when the limit is reached.
+        forced = (
+            self.settings.forced_eos_token_id is not None and end == self.options.max_tokens - 1
+        )
+        reason: FinishReason = "length" if forced else "stop"
+        if end is None:
+            reason = "length" if len(ids) >= self.options.max_tokens else "stop"
+            end = len(ids)
+            while end and ids[end - 1] == self.settings.pad_token_id:
+                end, reason = end - 1, "stop"
+        text = self.tokenizer.decode(ids[:end], skip_special_tokens=True)
+        cuts = [at for s in self.options.stop if (at := text.find(s)) >= 0]
+        if cuts:
+            text, reason = text[: min(cuts)], "stop"
+        # Models that think aloud all close their thoughts with this tag; they are no part of an answer.
+        return text.rpartition("</think>")[2].strip(), end, reason

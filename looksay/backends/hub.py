@@ -1,0 +1,217 @@
+"""Any image-to-text checkpoint of transformers, run here: `hub:OWNER/NAME`, or `hub:/path/to/folder`.
+
+What a checkpoint is comes from its config.json (`model_type`, `architectures`), never from its name.
+docs/models.md lists the types that are proven, and how.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
+from typing import Any
+
+from looksay.backends._hub_asking import Asking, Question
+from looksay.backends._hub_loading import Checkpoint, open_checkpoint
+from looksay.backends._hub_source import on_disk
+from looksay.backends.base import LoadOptions, Profile
+from looksay.errors import BackendError, InputError, LooksayError
+from looksay.images import load_rgb
+from looksay.types import Completion, Conversation, Options
+
+DEFAULT_BATCH = {"cpu": 1, "mps": 2, "cuda": 8}
+"""A CPU computes one photo as fast as several at a time; an accelerator does not."""
+
+
+class Hub:
+    """A transformers checkpoint, loaded."""
+
+    def __init__(
+        self, name: str, checkpoint: Checkpoint, batch_size: int, max_side_px: int | None
+    ) -> None:
+        model, captioner = checkpoint.model, checkpoint.captioner
+        self.name, self.fingerprint = name, checkpoint.fingerprint
+        self.profile = Profile(
+            instructable=captioner is None,
+            languages=("en",) if captioner else None,
+            concurrency=batch_size,
+        )
+        self._model, self._device, self._dtype = model, checkpoint.device, checkpoint.dtype
+        self._asking = Asking(checkpoint.processor, captioner)
+        self._tokenizer = checkpoint.processor.tokenizer
+        self._batch_size, self._max_side_px = batch_size, max_side_px
+        self._lock = threading.Lock()
+        speaker = getattr(model, captioner.speaker) if captioner and captioner.speaker else model
+        self._settings = speaker.generation_config
+        if captioner and captioner.end_id:
+            self._settings.eos_token_id = getattr(model.config.text_config, captioner.end_id)
+        if self._tokenizer.pad_token_id is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token
+        # A decoder goes on from the last position, so what is shorter is padded in front of the prompt.
+        if not model.config.is_encoder_decoder:
+            self._tokenizer.padding_side = "left"
+
+    def complete(
+        self, conversations: Iterable[Conversation], options: Options
+    ) -> Iterator[Completion]:
+        """Answer in batches of `batch_size`; `Completion.seconds` is the batch's time over its size.
+
+        A batch that fails is halved and tried again, down to the conversation that is at fault; after
+        running out of memory, later batches are no larger than what fitted. `options.timeout_s` is not
+        used: a model that is slow on this machine is not broken. At temperature 0, nothing is random, and
+        a checkpoint that was released with beam search uses it.
+        """
+        source = enumerate(conversations)
+        while batch := list(islice(source, self._batch_size)):
+            questions = []
+            for index, conversation in batch:
+                try:
+                    questions.append(self._question(index, conversation))
+                except LooksayError as error:
+                    yield Completion(index, error=str(error), finish_reason="error")
+            questions.sort(key=lambda q: str(q.kind))
+            for _, alike in groupby(questions, key=lambda q: q.kind):
+                yield from self._answer(list(alike), options)
+
+    def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
+        """Yield the answer as it is written (without beam search). Raises BackendError where it fails."""
+        from transformers import TextIteratorStreamer
+
+        from looksay.backends._hub_writing import Writing
+
+        question = self._question(0, conversation)
+        writing = Writing(self._settings, self._tokenizer, options, 1, beams=False)
+        streamer = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
+        fault: list[Exception] = []
+
+        def write() -> None:
+            try:
+                self._generate([question], writing, streamer=streamer)
+            except Exception as error:
+                fault.append(error)
+            finally:
+                streamer.end()
+
+        thread = threading.Thread(target=write, name="looksay-hub-stream", daemon=True)
+        thread.start()
+        try:
+            yield from _until(streamer, options.stop)
+        finally:
+            writing.stop.cancelled = True
+            thread.join()
+        if fault:
+            raise BackendError(f"{self.name}: {_reason(fault[0])}") from fault[0]
+
+    def _question(self, index: int, conversation: Conversation) -> Question:
+        images = [
+            load_rgb(image.source, max_side_px=self._max_side_px) for image in conversation.images
+        ]
+        return self._asking.question(index, conversation, images)
+
+    def _answer(self, questions: list[Question], options: Options) -> Iterator[Completion]:
+        from looksay.backends._hub_writing import Writing
+
+        started = time.perf_counter()
+        try:
+            writing = Writing(self._settings, self._tokenizer, options, len(questions))
+            rows, prompt_tokens = self._generate(questions, writing)
+            answers = [writing.read(row) for row in rows]
+        except Exception as error:  # transformers raises anything on what it cannot take
+            fault, no_memory = _reason(error), _out_of_memory(error)
+        else:
+            seconds = (time.perf_counter() - started) / len(questions)
+            for question, (text, tokens, reason), prompt in zip(
+                questions, answers, prompt_tokens, strict=True
+            ):
+                yield Completion(
+                    question.index, text, prompt, tokens, seconds, finish_reason=reason
+                )
+            return
+        # Outside the except clause, so that the failed batch's tensors are gone before the next try.
+        half = len(questions) // 2
+        if no_memory:
+            _empty_cache(self._device)
+            self._batch_size = max(1, min(self._batch_size, half))
+        if half:
+            yield from self._answer(questions[:half], options)
+            yield from self._answer(questions[half:], options)
+        else:
+            yield Completion(questions[0].index, error=fault, finish_reason="error")
+
+    def _generate(
+        self, questions: list[Question], writing: Any, **more: Any
+    ) -> tuple[Any, list[int]]:
+        """Returned ids (one row per question) and the number of prompt tokens of each."""
+        import torch
+
+        inputs = self._asking.tensors(questions)
+        mask = inputs.get("attention_mask")
+        prompt_tokens = [0] * len(questions) if mask is None else mask.sum(dim=-1).tolist()
+        with self._lock, torch.inference_mode():
+            inputs = inputs.to(self._device, dtype=self._dtype)
+            rows = self._model.generate(**inputs, **writing.arguments, **more)
+        return rows.cpu(), prompt_tokens
+
+
+def load(model: str, options: LoadOptions) -> Hub:
+    """Load a checkpoint from disk, fetching it first if it is not there and a hub is in reach.
+
+    Raises BackendError (not there, not a model of this kind, damaged), MissingDependency, InputError.
+    """
+    if not model:
+        raise InputError(
+            "hub needs a checkpoint: hub:OWNER/NAME or hub:/path/to/folder, for example "
+            "hub:Salesforce/blip-image-captioning-large"
+        )
+    checkpoint = open_checkpoint(model, options)
+    batch_size = options.batch_size or DEFAULT_BATCH[checkpoint.device.type]
+    return Hub(f"hub:{model}", checkpoint, batch_size, options.max_side_px)
+
+
+def discover() -> list[str]:
+    """Names of the checkpoints in the hub's cache on disk that describe images; reads config files only."""
+    return [f"hub:{repository}" for repository in on_disk()]
+
+
+def _until(pieces: Iterable[str], stop: tuple[str, ...]) -> Iterator[str]:
+    """Pass pieces on up to the first stop string, holding back what may be the beginning of one."""
+    held = ""
+    for piece in pieces:
+        held += piece
+        if cuts := [at for s in stop if (at := held.find(s)) >= 0]:
+            yield held[: min(cuts)]
+            return
+        keep = max((n for s in stop for n in range(1, len(s)) if held.endswith(s[:n])), default=0)
+        if ready := held[: len(held) - keep]:
+            yield ready
+        held = held[len(held) - keep :]
+    if held:
+        yield held
+
+
+def _out_of_memory(error: Exception) -> bool:
+    import torch
+
+    # torch has an exception of its own on CUDA; CPU and MPS raise a plain RuntimeError that says so.
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in said or "allocate memory" in said
+    )
+
+
+def _empty_cache(device: Any) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def _reason(error: Exception) -> str:
+    if _out_of_memory(error):
+        return "out of memory even for one photo. Add --quantize nf4, or take a smaller model."
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}"
