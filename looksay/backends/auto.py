@@ -6,7 +6,6 @@ Only loopback is asked, with connect timeouts of 0.3 s: a dead network is never 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -93,7 +92,7 @@ def served_names() -> list[str]:
 
 def hub_names() -> list[str]:
     """Checkpoints in the hub's cache that the `hub` backend can run, without "hub:"."""
-    if "hub" not in plugins.names("looksay.backends"):
+    if "hub" not in plugins.names("looksay.backends") or not _installed("torch", "transformers"):
         return []
     try:
         found = plugins.load("looksay.backends", "hub", "backend").discover()
@@ -102,10 +101,10 @@ def hub_names() -> list[str]:
     return [str(name).removeprefix("hub:") for name in found]
 
 
-def find_served(ports: Iterable[int] = PORTS) -> list[Served]:
-    """Models of OpenAI-compatible servers on these ports of loopback; whoever else listens is ignored."""
-    ports = tuple(ports)
-    with ThreadPoolExecutor(max(1, len(ports))) as pool:
+def find_served() -> list[Served]:
+    """Models of OpenAI-compatible servers on the usual ports; whatever else listens there is ignored."""
+    ports = tuple(PORTS)
+    with ThreadPoolExecutor(len(ports)) as pool:
         return [served for found in pool.map(_ask_port, ports) for served in found]
 
 
@@ -187,4 +186,8 @@ def _preset(name: str) -> presets.Preset | None:
 def _has_facts() -> bool:
     if "facts" not in plugins.names("looksay.backends"):
         return False
-    return all(importlib.util.find_spec(m) for m in ("numpy", "cv2", "rapidocr", "onnxruntime"))
+    return _installed("numpy", "cv2", "rapidocr", "onnxruntime")
+
+
+def _installed(*modules: str) -> bool:
+    return all(importlib.util.find_spec(module) for module in modules)
