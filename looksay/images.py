@@ -1,7 +1,6 @@
 """Reading pictures: one door for every format, every limit and every fault.
 
-Pillow reads JPEG, PNG, WebP, GIF, AVIF, TIFF and BMP, pillow-heif reads HEIC, and resvg (optional)
-draws SVG. Whatever comes in, what comes out is upright 8-bit RGB of the first frame.
+Pillow reads JPEG, PNG, WebP, GIF, AVIF, TIFF and BMP, pillow-heif reads HEIC, and resvg draws SVG. Whatever comes in, what comes out is upright 8-bit RGB of the first frame.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ MAX_PIXELS = 100_000_000
 """Larger pictures are refused before decoding: 100 megapixels are 300 MB of RGB."""
 
 PHOTO_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .png .webp .gif .avif .heic .heif .tif .tiff .bmp .svg".split()
+    [".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".svg"]
 )
 
 _heif_registered = False
@@ -62,7 +61,9 @@ def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Pillow.
     except UnreadablePhoto:
         stream.close()
         raise
-    except Exception as error:  # decoders raise anything on damaged input: OSError, ValueError, struct.error …
+    except (
+        Exception
+    ) as error:  # decoders raise anything on damaged input: OSError, ValueError, struct.error …
         stream.close()
         raise UnreadablePhoto(_reason(error)) from error
 
@@ -109,16 +110,18 @@ def encode_jpeg(source: Path | bytes, *, max_side_px: int = 1536, quality: int =
 
 def looks_like_svg(head: bytes) -> bool:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return text.startswith(b"<svg") or (text.startswith((b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in text)
+    return text.startswith(b"<svg") or (
+        text.startswith((b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in text
+    )
 
 
 def _rasterise(svg: bytes) -> Pillow.Image:
-    try:
-        import resvg_py
-    except ImportError:
-        raise UnreadablePhoto('SVG is drawn only with: pip install "looksay[svg]"') from None
+    import resvg_py
+
     # Local text only: resources_dir is not given, so nothing outside the file is read.
-    png = bytes(resvg_py.svg_to_bytes(svg_string=svg.decode("utf-8", "replace"), background="white"))
+    png = bytes(
+        resvg_py.svg_to_bytes(svg_string=svg.decode("utf-8", "replace"), background="white")
+    )
     image = cast(Pillow.Image, Pillow.open(io.BytesIO(png)))
     image.format = "SVG"
     return image
@@ -136,7 +139,7 @@ def _register_heif(head: bytes) -> None:
 def _to_8_bit(image: Pillow.Image) -> Pillow.Image:
     """16-bit and float greys: Pillow clips them to white when converted, so scale by their own range."""
     info = dict(image.info)
-    low, high = cast(tuple[float, float], image.getextrema())
+    _low, high = cast(tuple[float, float], image.getextrema())
     top = 65535.0 if image.mode.startswith("I") and high > 255 else max(float(high), 1.0)
     wide = image.convert("F" if image.mode == "F" else "I")
     scaled = wide.point(lambda value: value * (255.0 / top) + 0.0).convert("L")

@@ -118,9 +118,9 @@ def load(name: str, options: LoadOptions | None = None) -> Backend:
     options = options or LoadOptions()
     provider, model = parse_name(name)
     if provider == "auto":
-        from looksay.backends import auto
+        from looksay.backends.auto import choose
 
-        return load(auto.choose().name, options)
+        return load(choose().name, options)
     module = plugins.load("looksay.backends", provider, "backend")
     backend = cast(Backend, module.load(model, options))
     if backend.profile.remote and not options.allow_remote:

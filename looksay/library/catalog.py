@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -156,8 +156,11 @@ class Catalog:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing."""
+        """All or nothing; inside another transaction it is a part of that one."""
         with self.faults():
+            if self.db.in_transaction:
+                yield
+                return
             self.db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -351,6 +354,16 @@ class Catalog:
                 "WHERE m.path IS NOT NULL AND (l.path IS NULL) != (m.note = 'no such file in the library')"
             )
         ]
+
+    def place(self, path: str) -> Place | None:
+        """What the last scan saw of a photo's file."""
+        for row in self.rows("SELECT * FROM place WHERE path = ?", (path,)):
+            return Place(*(row[f.name] for f in fields(Place)))
+        return None
+
+    def page_digest(self, page: str) -> bytes | None:
+        found: bytes | None = self.one("SELECT sha256 FROM page WHERE path = ?", (page,))
+        return found
 
     def path_of(self, photo_id: int) -> str | None:
         """A file that holds the photo now."""

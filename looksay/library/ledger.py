@@ -203,12 +203,23 @@ class Ledger:
         those of the named kinds ("missing", "empty", …) only."""
         wanted = frozenset(sources) if sources is not None else None
         for row in self.catalog.rows(_TARGETS):
-            under = any(
-                prefix in ("", name) or name.startswith(prefix + "/")
-                for name in (row["path"], row["page"])
-            )
-            if under and (wanted is None or row["source"] in wanted):
+            if _under(prefix, row["path"], row["page"]) and (
+                wanted is None or row["source"] in wanted
+            ):
                 yield _target(row)
+
+    def page_targets(self, prefix: str = "") -> list[Target]:
+        """Targets on pages that lie under `prefix` or show a photo under it, page by page."""
+        rows = self.catalog.rows(f"SELECT * FROM ({_ON_PAGES}) ORDER BY page, number")
+        return [_target(r) for r in rows if _under(prefix, r["path"], r["page"])]
+
+    def photo_targets(self, prefix: str = "") -> list[Target]:
+        """Photos that want words of their own: no page shows them, or somebody decided on the photo."""
+        rows = self.catalog.rows(
+            f"{_ALONE} WHERE l.gone = 0 AND l.photo_id IS NOT NULL AND (l.shown = 0 OR EXISTS "
+            "(SELECT 1 FROM decision d WHERE d.photo_id = l.photo_id AND d.page = '')) ORDER BY l.path"
+        )
+        return [_target(r) for r in rows if _under(prefix, r["path"])]
 
     def find(self, path: str, page: str = "", occurrence: int = 0) -> Target | None:
         """The target of a file, on a page or for itself (whether or not pages show it)."""
@@ -268,15 +279,13 @@ class Ledger:
         )
 
     def is_ours(self, target: Target) -> bool:
-        """Whether the text that stands there is one that an apply wrote, unchanged, and no person's."""
+        """Whether the text that stands there is one that an apply wrote, unchanged since."""
         row = self.db.execute(
-            "SELECT w.text, w.state FROM written w JOIN change c ON c.id = w.change_id "
+            "SELECT w.text FROM written w JOIN change c ON c.id = w.change_id "
             "WHERE w.page = ? AND w.path = ? AND w.occurrence = ? AND c.state != 'undone' ORDER BY w.id DESC LIMIT 1",
             (target.page, target.path, target.occurrence),
         ).fetchone()
-        return (
-            row is not None and _folded(row["text"]) == _folded(target.alt) and row["state"] == "ai"
-        )
+        return row is not None and _folded(row["text"]) == _folded(target.alt)
 
     # --- decisions --------------------------------------------------------------------------------
 
@@ -323,7 +332,7 @@ class Ledger:
         self, photo_id: int, page: str, path: str, occurrence: int, language: str
     ) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self.db.execute(
-            "SELECT * FROM decision WHERE photo_id = ? AND page = ? AND path = ? AND occurrence = ? AND language = ? "
+            "SELECT * FROM decision WHERE photo_id IN (?, 0) AND page = ? AND path = ? AND occurrence = ? AND language = ? "
             "ORDER BY id DESC LIMIT 1",
             (photo_id, page, path if page else "", occurrence, language),
         ).fetchone()
@@ -361,12 +370,11 @@ class Ledger:
 
     def history(self, photo_id: int) -> list[dict[str, Any]]:
         """Everything ever said, decided and written about a photo, oldest first."""
-        events: list[dict[str, Any]] = []
-        for kind, sql in _HISTORY.items():
-            for row in self.catalog.rows(sql, (photo_id,)):
-                events.append(
-                    {"event": kind, **{k: row[k] for k in row.keys() if row[k] is not None}}
-                )
+        events = [
+            {"event": kind, **{k: v for k, v in dict(row).items() if v is not None}}
+            for kind, sql in _HISTORY.items()
+            for row in self.catalog.rows(sql, (photo_id,))
+        ]
         return sorted(events, key=lambda e: (e["at"], e["event"] != "generation"))
 
     def tallies(self) -> list[dict[str, Any]]:
@@ -435,6 +443,10 @@ def _target(row: sqlite3.Row) -> Target:
         context,
         row["lead_id"],
     )
+
+
+def _under(prefix: str, *names: str) -> bool:
+    return any(prefix in ("", ".", name) or name.startswith(prefix + "/") for name in names)
 
 
 def _decided(row: sqlite3.Row, *, own: bool = False) -> Words:

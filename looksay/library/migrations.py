@@ -86,9 +86,10 @@ CREATE TABLE change (
   id INTEGER PRIMARY KEY, apply_id INTEGER NOT NULL REFERENCES apply(id), path TEXT NOT NULL, kind TEXT NOT NULL,
   created INTEGER NOT NULL, before_sha256 BLOB, after_sha256 BLOB NOT NULL,
   offset INTEGER NOT NULL, before BLOB NOT NULL, after_length INTEGER NOT NULL, before_mtime_ns INTEGER,
-  state TEXT NOT NULL CHECK (state IN ('prepared', 'done', 'undone'))
+  state TEXT NOT NULL CHECK (state IN ('prepared', 'done', 'undoing', 'undone'))
 );
 CREATE INDEX change_apply ON change(apply_id);
+CREATE INDEX change_unsettled ON change(id) WHERE state IN ('prepared', 'undoing');
 CREATE INDEX change_path ON change(path, id);
 CREATE TABLE written (
   id INTEGER PRIMARY KEY, change_id INTEGER NOT NULL REFERENCES change(id), photo_id INTEGER NOT NULL,

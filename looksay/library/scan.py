@@ -12,7 +12,7 @@ import sqlite3
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -79,7 +79,7 @@ class _Walked:
     path: Path
     name: str
     status: os.stat_result
-    sidecar: os.DirEntry[str] | None = None
+    sidecar: Path | None = None
 
 
 class Scanner:
@@ -142,7 +142,9 @@ class Scanner:
             self._problem(name, error)
             return
         known_photos, known_pages = self.catalog.places_in(name), self.catalog.pages_in(name)
-        sidecars = {e.name.lower(): e for e in entries if e.name.lower().endswith(".xmp")}
+        sidecars = {
+            e.name.lower(): folder / e.name for e in entries if e.name.lower().endswith(".xmp")
+        }
         folders = []
         for entry in entries:
             if only is not None and entry.name != only:
@@ -177,7 +179,7 @@ class Scanner:
         entry: os.DirEntry[str],
         known_photos: dict[str, sqlite3.Row],
         known_pages: dict[str, sqlite3.Row],
-        sidecars: dict[str, os.DirEntry[str]],
+        sidecars: Mapping[str, Path],
     ) -> Iterator[_Walked]:
         suffix = path.suffix.lower()
         if suffix in PHOTO_SUFFIXES:
@@ -185,9 +187,7 @@ class Scanner:
             if not stat.S_ISREG(status.st_mode):
                 return
             self._seen.add(name)
-            sidecar = sidecars.get(entry.name.lower() + ".xmp") or sidecars.get(
-                path.stem.lower() + ".xmp"
-            )
+            sidecar = _sidecar(path, sidecars)
             known = known_photos.get(name)
             if (
                 known is None
@@ -217,7 +217,6 @@ class Scanner:
 
     def _photos(self, walked: Iterator[_Walked]) -> None:
         """Read in threads, write here, in one transaction every half second."""
-        limit = self.settings.max_megapixels * 1_000_000
         drawn: dict[int, _Walked] = {}
 
         def numbered() -> Iterator[_Walked]:
@@ -225,18 +224,10 @@ class Scanner:
                 drawn[number] = item
                 yield item
 
-        def read(item: _Walked) -> tuple[photos.Inspection, bytes | None]:
-            inspection = photos.inspect(item.path, limit)
-            try:
-                sidecar = Path(item.sidecar.path).read_bytes() if item.sidecar else None
-            except OSError:
-                sidecar = None
-            return inspection, sidecar
-
         workers = max(2, (os.cpu_count() or 2) + 1)
         with ExitStack() as open_batch:
             began = 0.0
-            for index, (inspection, sidecar) in as_they_finish(read, numbered(), workers):
+            for index, (inspection, sidecar) in as_they_finish(self._read, numbered(), workers):
                 if time.monotonic() - began > _BATCH_S:
                     open_batch.close()
                     open_batch.enter_context(self.catalog.transaction())
@@ -245,6 +236,23 @@ class Scanner:
                 self._store(item, inspection, sidecar)
                 if self.progress:
                     self.progress(self.report.new + self.report.changed, item.name)
+
+    def _read(self, item: _Walked) -> tuple[photos.Inspection, bytes | None]:
+        inspection = photos.inspect(item.path, self.settings.max_megapixels * 1_000_000)
+        try:
+            return inspection, item.sidecar.read_bytes() if item.sidecar else None
+        except OSError:
+            return inspection, None
+
+    def store_photo(self, path: Path, name: str) -> None:
+        """Read one photo and its sidecar into the catalogue, inside the caller's transaction."""
+        beside = {
+            p.name.lower(): p
+            for p in (path.with_name(path.name + ".xmp"), path.with_suffix(".xmp"))
+            if p.exists()
+        }
+        item = _Walked(path, name, path.stat(), _sidecar(path, beside))
+        self._store(item, *self._read(item))
 
     def _store(self, item: _Walked, seen: photos.Inspection, sidecar: bytes | None) -> None:
         known = self.catalog.has_place(item.name)
@@ -278,7 +286,7 @@ class Scanner:
                 alt,
                 extended,
                 source,
-                relative(self.root, Path(item.sidecar.path)) if item.sidecar else None,
+                relative(self.root, item.sidecar) if item.sidecar else None,
                 _time(item.sidecar),
                 sha256(sidecar).digest() if sidecar is not None else None,
             )
@@ -424,5 +432,11 @@ def _same(known: sqlite3.Row, status: os.stat_result) -> bool:
     return bool(known["size_bytes"] == status.st_size and known["mtime_ns"] == status.st_mtime_ns)
 
 
-def _time(entry: os.DirEntry[str] | None) -> int | None:
-    return entry.stat().st_mtime_ns if entry else None
+def _time(path: Path | None) -> int | None:
+    return path.stat().st_mtime_ns if path else None
+
+
+def _sidecar(photo: Path, beside: Mapping[str, Path]) -> Path | None:
+    """The XMP file of a photo: `photo.jpg.xmp` (darktable, digiKam) before `photo.xmp` (Adobe, ExifTool).
+    `beside` holds the XMP files of its folder by lower-case name."""
+    return beside.get(photo.name.lower() + ".xmp") or beside.get(photo.stem.lower() + ".xmp")

@@ -1,0 +1,426 @@
+"""The Python API: `describe` for one picture, `Library` for thousands. The command line is a thin layer over it.
+
+>>> import looksay
+>>> looksay.describe("examples/site/assets/lighthouse.jpg", model="echo").text[:4]
+'Echo'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from looksay import plugins, settings
+from looksay.backends.base import Backend, LoadOptions
+from looksay.backends.base import load as load_backend
+from looksay.describe import prompts, rules
+from looksay.describe.run import Describer, DescribeReport, Estimate, Event, Which
+from looksay.errors import BackendError, InputError
+from looksay.library import catalog as catalog_file
+from looksay.library import texts_csv
+from looksay.library.apply import Applier, ApplyReport
+from looksay.library.catalog import Catalog
+from looksay.library.export import Row
+from looksay.library.ledger import Target, Words
+from looksay.library.pages import Context
+from looksay.library.scan import Progress, Scanner, ScanReport, count
+from looksay.types import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Words for one picture. `decorative`: the model proposes that it needs none."""
+
+    text: str
+    extended: str
+    decorative: bool
+    model: str
+    notes: tuple[str, ...]
+    cost_usd: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A library in numbers."""
+
+    scan: ScanReport
+    described_photos: int
+    models: list[dict[str, Any]]
+    """model, language, generations, cost_usd, seconds (mean)."""
+    decisions: dict[str, int]
+
+
+def describe(
+    photo: str | Path,
+    model: str | Backend = "auto",
+    *,
+    language: str = "en",
+    context: Context | None = None,
+    options: Options | None = None,
+    load_options: LoadOptions | None = None,
+) -> Description:
+    """Describe one picture file, without a catalogue. Raises LooksayError: an unknown or absent model, a
+    remote one without `LoadOptions(allow_remote=True)`, an unreadable picture, an answer of no use."""
+    backend = load_backend(model, load_options) if isinstance(model, str) else model
+    path = Path(photo)
+    if not path.is_file():
+        raise InputError(f"{path} is not there. Expected a picture file.")
+    asked = prompts.conversation(
+        path, context or Context(), language=language, target=125, profile=backend.profile
+    )
+    completion = next(iter(backend.complete([asked], options or Options())))
+    if completion.error:
+        raise BackendError(f"{backend.name}: {completion.error}")
+    answer = rules.read_answer(completion.text, language=language)
+    if answer.problem in ("empty", "language"):
+        raise BackendError(
+            f"{backend.name}: the answer is of no use ({answer.problem}): {completion.text[:200]!r}"
+        )
+    return Description(
+        answer.alt,
+        answer.extended,
+        answer.decorative,
+        backend.name,
+        answer.notes,
+        completion.cost_usd,
+        completion.seconds,
+    )
+
+
+class Library:
+    """A folder of photos and pages with its catalogue. Use as a context manager.
+
+    `path` is the folder (its catalogue is found there or above, or made there) or one of its files;
+    `db` puts the catalogue elsewhere. Raises InputError or CatalogError.
+    """
+
+    def __init__(
+        self, path: str | Path = ".", *, db: str | Path | None = None, create: bool = True
+    ) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise InputError(f"{self.path} is not there. Expected a folder of photos and pages.")
+        folder = self.path if self.path.is_dir() else self.path.parent
+        found = Path(db) if db else catalog_file.find(folder)
+        if found is None or not found.exists():
+            if not create:
+                raise InputError(
+                    f"No catalogue here: {folder} was not scanned yet. Type: looksay scan {folder}"
+                )
+            found = found or folder / catalog_file.FILE_NAME
+        self.catalog = Catalog(found)
+        if db:
+            self.catalog.set_root(folder)
+        self.root = self.catalog.root
+        self.settings = settings.load(self.root)
+
+    def close(self) -> None:
+        self.catalog.close()
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- see --------------------------------------------------------------------------------------
+
+    def scan(
+        self, paths: Iterable[str | Path] = (), *, progress: Progress | None = None
+    ) -> ScanReport:
+        """Find photos and pages, and what alt text they have. What has not changed is not read again."""
+        Applier(self.catalog, self.settings)  # settles what a killed apply left
+        chosen = [Path(p) for p in paths] or [self.root]
+        return Scanner(self.catalog, self.settings, progress).run(chosen)
+
+    def status(self) -> Status:
+        """The library in numbers, from the catalogue alone."""
+        scan = count(self.catalog, ScanReport())
+        ledger = self.catalog.ledger
+        return Status(scan, ledger.described_photos(), ledger.tallies(), ledger.decision_counts())
+
+    def targets(self, path: str | Path | None = None) -> Iterator[tuple[Target, Words]]:
+        """Every place that needs words, with the words that count for it now."""
+        for target in self.catalog.ledger.targets(self._prefix(path)):
+            yield target, self.catalog.ledger.words(target, self.settings.language)
+
+    def show(self, photo: str | Path) -> list[dict[str, Any]]:
+        """Everything ever said, decided and written about a photo, oldest first."""
+        place = self.catalog.place(self._name(photo))
+        if place is None or place.photo_id is None:
+            raise InputError(self._no_photo(photo))
+        return self.catalog.ledger.history(place.photo_id)
+
+    # --- describe ---------------------------------------------------------------------------------
+
+    def describe(
+        self,
+        model: str | Backend | None = None,
+        *,
+        path: str | Path | None = None,
+        language: str | None = None,
+        which: Which = "missing",
+        again: bool = False,
+        limit: int | None = None,
+        max_cost_usd: float | None = None,
+        options: Options | None = None,
+        load_options: LoadOptions | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> DescribeReport:
+        """Ask a model for what has no words yet. Answers are stored as they come; asking again asks only
+        for what is still missing for this photo, model, prompt, language and context."""
+        return self.describer(
+            model,
+            path=path,
+            language=language,
+            which=which,
+            again=again,
+            limit=limit,
+            max_cost_usd=max_cost_usd,
+            options=options,
+            load_options=load_options,
+            on_event=on_event,
+        ).run()
+
+    def estimate(self, model: str | Backend | None = None, **choices: Any) -> Estimate:
+        """Requests, tokens, time and cost that `describe` with the same arguments would take."""
+        return self.describer(model, **choices).estimate()
+
+    def upgrade(self, model: str | Backend, **choices: Any) -> DescribeReport:
+        """Describe again, with another model, what only models described; texts that changed in substance
+        carry a note. Words of people stay."""
+        return self.describe(model, which="ai", **choices)
+
+    def describer(
+        self,
+        model: str | Backend | None = None,
+        *,
+        path: str | Path | None = None,
+        language: str | None = None,
+        load_options: LoadOptions | None = None,
+        **choices: Any,
+    ) -> Describer:
+        """The run that `describe` makes, not yet started (so that it can be stopped from outside)."""
+        language = language or self.settings.language
+        if load_options is None:
+            load_options = LoadOptions(
+                allow_remote=self.settings.allow_remote,
+                language=language,
+                max_side_px=self.settings.max_side_px,
+            )
+        if model is None or isinstance(model, str):
+            model = load_backend(model or self.settings.model, load_options)
+        return Describer(
+            self.catalog,
+            model,
+            language=language,
+            prefix=self._prefix(path),
+            target_characters=self.settings.target_characters,
+            max_characters=self.settings.max_characters,
+            **choices,
+        )
+
+    # --- decide -----------------------------------------------------------------------------------
+
+    def decide(
+        self,
+        photo: str | Path,
+        state: str,
+        text: str = "",
+        *,
+        extended: str = "",
+        page: str = "",
+        occurrence: int | None = None,
+        language: str | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Decide on a photo: "accept" the newest model's words, "edit" (with `text`), "reject",
+        "decorative" or "clear". Without `page`, on every place that shows it and has a model's words or
+        none (or, for "edit", on the photo as such); returns how many places it decided on."""
+        language = language or self.settings.language
+        name = self._name(photo)
+        targets = self._targets_of(name, page, occurrence)
+        if not targets:
+            raise InputError(f"{page} does not show {name}." if page else self._no_photo(photo))
+        decided, refused = 0, ""
+        with self.catalog.transaction():
+            for target in targets:
+                problem = self._decide_one(
+                    target,
+                    state,
+                    text,
+                    extended,
+                    language,
+                    replace,
+                    explicit=bool(page) or len(targets) == 1,
+                )
+                decided += not problem
+                refused = refused or problem
+        if not decided:
+            raise InputError(refused)
+        return decided
+
+    def _decide_one(
+        self,
+        target: Target,
+        state: str,
+        text: str,
+        extended: str,
+        language: str,
+        replace: bool,
+        explicit: bool,
+    ) -> str:
+        ledger = self.catalog.ledger
+        words = ledger.words(target, language)
+        made = {
+            "accept": "reviewed",
+            "edit": "human",
+            "reject": "rejected",
+            "decorative": "decorative",
+            "clear": "cleared",
+        }
+        if state not in made:
+            raise InputError(f"There is no decision {state!r}. Known: {', '.join(made)}.")
+        if words.state == "human" and not replace and not (explicit and state == "edit"):
+            return f"{target.name} has words written by a person: {words.text!r}. To put others in their place, add --replace."
+        generation = words.generation_id
+        if state in ("accept", "reject"):
+            if words.state not in ("ai", "draft"):
+                return f"{target.name} has no words of a model to {state} (state: {words.state}). Type: looksay describe"
+            if state == "accept" and words.decorative_proposed:
+                made["accept"] = "decorative"
+            text, extended = (words.text, words.extended) if state == "accept" else ("", "")
+        elif state == "edit":
+            if not text.strip():
+                return "The text is empty. For decoration type: looksay decide PHOTO --decorative"
+        else:
+            text = extended = ""
+        ledger.decide(
+            target,
+            made[state],
+            text=text,
+            extended=extended,
+            language=language,
+            generation_id=generation,
+            replace_human=True,
+        )
+        return ""
+
+    def _targets_of(self, name: str, page: str, occurrence: int | None) -> list[Target]:
+        ledger = self.catalog.ledger
+        if page:
+            page = self._name(page)
+            shown = [p for p in self.catalog.placements_on(page) if p.path == name]
+            found = [
+                ledger.find(name, page, p.occurrence)
+                for p in shown
+                if occurrence in (None, p.occurrence)
+            ]
+        else:
+            shown = self.catalog.placements_of(name)
+            found = [ledger.find(name, p.page, p.occurrence) for p in shown] or [ledger.find(name)]
+        return [t for t in found if t is not None]
+
+    def accept_all(
+        self,
+        path: str | Path | None = None,
+        *,
+        model: str | None = None,
+        language: str | None = None,
+    ) -> int:
+        """Accept every model's words under `path` (of one `model`, if named) that nobody decided on."""
+        language, accepted, ledger = language or self.settings.language, 0, self.catalog.ledger
+        with self.catalog.transaction():
+            for target in ledger.targets(self._prefix(path)):
+                words = ledger.words(target, language)
+                if words.state in ("ai", "draft") and (model is None or words.model == model):
+                    state = "decorative" if words.decorative_proposed else "reviewed"
+                    ledger.decide(
+                        target,
+                        state,
+                        text=words.text,
+                        extended=words.extended,
+                        language=language,
+                        generation_id=words.generation_id,
+                    )
+                    accepted += 1
+        return accepted
+
+    def import_csv(
+        self, path: str | Path, *, language: str | None = None
+    ) -> texts_csv.ImportReport:
+        """Take texts that people wrote; see looksay.library.texts_csv for the columns."""
+        return texts_csv.read_into(self.catalog, Path(path), language or self.settings.language)
+
+    # --- write ------------------------------------------------------------------------------------
+
+    def apply(self, path: str | Path | None = None, **choices: Any) -> ApplyReport:
+        """Write the words that count into pages and sidecars; see looksay.library.apply.Applier.apply."""
+        return Applier(self.catalog, self.settings).apply(self._prefix(path), **choices)
+
+    def undo(self) -> ApplyReport:
+        """Put back what the last apply replaced."""
+        return Applier(self.catalog, self.settings).undo()
+
+    def export(
+        self,
+        form: str,
+        out: str | Path,
+        *,
+        path: str | Path | None = None,
+        language: str | None = None,
+    ) -> int:
+        """Write every target with its words to a file: csv, jsonl or html; returns their number."""
+        module = plugins.load("looksay.library.export", form, "export format")
+        count: int = module.write(self.rows(path, language), Path(out), self.root)
+        return count
+
+    def rows(self, path: str | Path | None = None, language: str | None = None) -> Iterator[Row]:
+        """What `export` writes."""
+        language = language or self.settings.language
+        for target in self.catalog.ledger.targets(self._prefix(path)):
+            words = self.catalog.ledger.words(target, language)
+            yield Row(
+                target.path,
+                target.page,
+                target.occurrence,
+                language,
+                words.text,
+                words.extended,
+                words.state == "decorative",
+                words.state,
+                words.model,
+                target.alt or "",
+                words.notes,
+            )
+
+    # --- names ------------------------------------------------------------------------------------
+
+    def _name(self, path: str | Path) -> str:
+        """A path as the catalogue writes it: as given where that is known, else relative to the root."""
+        text = Path(path).as_posix()
+        if not Path(path).is_absolute() and (
+            self.catalog.place(text) or self.catalog.page_digest(text)
+        ):
+            return text
+        return catalog_file.relative(self.root, Path(path).resolve())
+
+    def _prefix(self, path: str | Path | None) -> str:
+        if path is None:
+            return ""
+        name = catalog_file.relative(self.root, Path(path).resolve())
+        return "" if name == "." else name
+
+    def _no_photo(self, photo: str | Path) -> str:
+        return (
+            f"There is no photo {photo} in the library {self.root}. Type: looksay scan {self.root}"
+        )

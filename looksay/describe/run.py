@@ -1,0 +1,373 @@
+"""Describe: ask a backend for what is missing, and store each answer the moment it comes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from looksay.backends.base import Backend
+from looksay.describe import prompts, rules
+from looksay.errors import BackendError
+from looksay.library.catalog import Catalog
+from looksay.library.ledger import Key, Target, Words
+from looksay.library.pages import Context
+from looksay.types import Completion, Conversation, Options
+
+Which = Literal["missing", "all", "ai"]
+"""missing: what has no words of a person; all: every target; ai: only what a model described before."""
+
+_ANSWER_TOKENS = 60
+"""Completion tokens that an alt text costs, for estimates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One request to come: a target and the key under which its answer is stored."""
+
+    target: Target
+    key: Key
+    conversation: Conversation
+    words: Words
+    problem: str = ""
+    """What was wrong with a first answer, when this is the second request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One finished request, for progress displays and `--json`."""
+
+    photo: str
+    page: str
+    occurrence: int
+    model: str
+    text: str = ""
+    extended: str = ""
+    decorative: bool = False
+    notes: tuple[str, ...] = ()
+    error: str = ""
+    seconds: float = 0.0
+    cost_usd: float = 0.0
+
+
+@dataclass(slots=True)
+class DescribeReport:
+    """What a run did, and what it left."""
+
+    model: str
+    described: int = 0
+    present: int = 0
+    """Targets whose answer was stored already: not asked again."""
+    waiting: int = 0
+    """Near-duplicates that will share the words of an earlier photo once those are reviewed."""
+    unavailable: int = 0
+    """Pages show these photos, but the files are not there or unreadable."""
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    """(target, reason)."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    seconds: float = 0.0
+    stopped: str = ""
+    """Why the run ended early: "limit", "cost", "interrupted", or a backend's fault; "" when it did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run would take. Time is None where nothing was measured on this machine yet."""
+
+    model: str
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None
+    seconds: float | None
+    waiting: int
+
+
+class Describer:
+    """A run over a catalogue with one backend; call it once. `stop` may be set from anywhere (a signal
+    handler): the requests in flight are finished and stored."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        backend: Backend,
+        *,
+        options: Options | None = None,
+        language: str = "en",
+        target_characters: int = 125,
+        max_characters: int = 250,
+        which: Which = "missing",
+        again: bool = False,
+        prefix: str = "",
+        limit: int | None = None,
+        max_cost_usd: float | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.catalog, self.backend, self.ledger = catalog, backend, catalog.ledger
+        self.options = options or Options()
+        self.language, self.target_characters, self.max_characters = (
+            language,
+            target_characters,
+            max_characters,
+        )
+        self.which, self.again, self.prefix = which, again, prefix
+        self.limit, self.max_cost_usd, self.on_event = limit, max_cost_usd, on_event
+        self.stop = False
+        profile = backend.profile
+        self.report = DescribeReport(backend.name)
+        self.model_id = self.ledger.model_id(backend.name, backend.fingerprint, profile.draft)
+        prompt = prompts.prompt_text(language, target_characters, profile)
+        self.prompt_hash = prompts.prompt_hash(prompt)
+        self.ledger.note_prompt(self.prompt_hash, prompt)
+        self.settings_hash = settings_hash(self.options)
+        self._root = catalog.root
+        self._asked: set[Key] = set()
+        self._drawn = 0
+        self._second: deque[Task] = deque()
+
+    def run(self) -> DescribeReport:
+        """Ask for everything missing; raises nothing for a photo's fault. A fault that dooms the whole
+        run (no server) is raised as BackendError if nothing was described yet, else told in the report."""
+        started = time.perf_counter()
+        try:
+            self._round(self.tasks())
+            if self._second and not self.stop:
+                self._round(iter(self._second))
+        except BackendError as error:
+            if not self.report.described:
+                raise
+            self.report.stopped = str(error)
+        if self.stop:
+            self.report.stopped = "interrupted"
+        self.report.seconds = time.perf_counter() - started
+        return self.report
+
+    def estimate(self) -> Estimate:
+        """Requests, tokens, time and cost of `run`, without asking anything."""
+        requests = tokens = 0
+        for task in self.tasks():
+            requests += 1
+            words = sum(
+                len(part)
+                for m in task.conversation.messages
+                for part in m.parts
+                if isinstance(part, str)
+            )
+            tokens += words // 4 + self.backend.profile.image_tokens
+            if self.limit is not None and requests >= self.limit:
+                break
+        answers = requests * _ANSWER_TOKENS
+        price = self.backend.profile.price
+        cost = (
+            price.cost(tokens, answers) if price else None if self.backend.profile.remote else 0.0
+        )
+        known = [
+            t for t in self.ledger.tallies() if t["model"] == self.backend.name and t["generations"]
+        ]
+        each = known[0]["seconds"] if known else None
+        workers = max(1, self.backend.profile.concurrency)
+        return Estimate(
+            self.backend.name,
+            requests,
+            tokens,
+            answers,
+            cost,
+            requests * each / workers if each is not None else None,
+            self.report.waiting,
+        )
+
+    def tasks(self) -> Iterator[Task]:
+        """What is missing, drawn one by one; counts what is not asked, and why, in the report."""
+        sources = None if self.which == "all" else {"missing", "empty", "text"}
+        for target in self.ledger.targets(self.prefix, sources=sources):
+            task = self._task(target)
+            if task is not None:
+                yield task
+
+    def _task(self, target: Target) -> Task | None:
+        words = self.ledger.words(target, self.language)
+        if self.which != "all" and words.state in ("human", "reviewed", "decorative", "cleared"):
+            return None
+        if self.which == "ai" and words.state not in ("ai", "draft"):
+            return None
+        if not target.photo_id:
+            self.report.unavailable += 1
+            return None
+        if target.follows and self.which != "all":
+            self.report.waiting += 1
+            return None
+        profile = self.backend.profile
+        context = target.context if profile.instructable else Context()
+        key = Key(
+            target.photo_id,
+            self.model_id,
+            self.prompt_hash,
+            self.settings_hash,
+            self.language,
+            target.context_hash if profile.instructable else "",
+        )
+        if key in self._asked:
+            return None
+        if self.again:
+            key = Key(**(asdict(key) | {"attempt": self.ledger.attempts(key)}))
+        elif self.ledger.has(key):
+            self.report.present += 1
+            return None
+        asked = prompts.conversation(
+            self._root / target.path,
+            context,
+            language=self.language,
+            target=self.target_characters,
+            profile=profile,
+        )
+        return Task(target, key, asked, words)
+
+    # --- asking -----------------------------------------------------------------------------------
+
+    def _round(self, tasks: Iterable[Task]) -> None:
+        in_flight: dict[int, Task] = {}
+
+        def feed() -> Iterator[Conversation]:
+            for number, task in enumerate(tasks):
+                if self._must_stop(len(in_flight)):
+                    return
+                in_flight[number] = task
+                self._asked.add(task.key)
+                self._drawn += not task.problem
+                yield task.conversation
+                if self._must_stop(len(in_flight)):
+                    return
+
+        for completion in self.backend.complete(feed(), self.options):
+            task = in_flight.pop(completion.index)
+            self._asked.discard(task.key)
+            self._store(task, completion)
+
+    def _must_stop(self, in_flight: int) -> bool:
+        report = self.report
+        if self.stop:
+            return True
+        if self.limit is not None and self._drawn >= self.limit:
+            report.stopped = "limit"
+            return True
+        if self.max_cost_usd is not None:
+            price = self.backend.profile.price
+            typical = (
+                report.cost_usd / report.described
+                if report.described
+                else (
+                    price.cost(self.backend.profile.image_tokens + 500, _ANSWER_TOKENS)
+                    if price
+                    else 0.0
+                )
+            )
+            if report.cost_usd + typical * (in_flight + 1) > self.max_cost_usd:
+                report.stopped = "cost"
+                return True
+        return False
+
+    def _store(self, task: Task, completion: Completion) -> None:
+        report = self.report
+        report.prompt_tokens += completion.prompt_tokens or 0
+        report.completion_tokens += completion.completion_tokens or 0
+        report.cost_usd += completion.cost_usd
+        if completion.error:
+            self._fail(task, completion, completion.error)
+            return
+        answer = rules.read_answer(
+            completion.text,
+            language=self.language,
+            target=self.target_characters,
+            limit=self.max_characters,
+        )
+        can_correct = self.backend.profile.instructable and not task.problem
+        if answer.problem in ("empty", "language"):
+            if answer.problem == "language" and can_correct:
+                self._again(task, completion.text, answer.problem)
+            self._fail(
+                task,
+                completion,
+                "the answer is empty"
+                if answer.problem == "empty"
+                else f"the answer is {answer.notes[-1]}: {answer.alt[:80]!r}",
+                final=not (answer.problem == "language" and can_correct),
+            )
+            return
+        notes = list(answer.notes)
+        if completion.finish_reason == "length":
+            notes.append("cut off at the token limit")
+        if self.which == "ai" and rules.differs_in_substance(task.words.text, answer.alt):
+            notes.append("changed in substance")
+        stored = self.ledger.add_generation(
+            task.key,
+            raw=completion.text,
+            alt=answer.alt,
+            extended=answer.extended,
+            decorative=answer.decorative,
+            notes=notes,
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+            cost_usd=completion.cost_usd,
+            seconds=completion.seconds,
+            details=completion.details,
+        )
+        report.described += stored and not task.problem
+        report.present += not stored
+        if answer.problem == "long" and can_correct:
+            self._again(task, completion.text, "long")
+        self._tell(
+            task,
+            completion,
+            text=answer.alt,
+            extended=answer.extended,
+            decorative=answer.decorative,
+            notes=tuple(notes),
+        )
+
+    def _again(self, task: Task, answer: str, problem: str) -> None:
+        """Ask once more, after the others. A text that was too long is stored already, so the second
+        answer is a new attempt; after a wrong language nothing was stored, so it is the first."""
+        attempt = task.key.attempt + (problem == "long")
+        asked = prompts.correction(
+            task.conversation,
+            answer,
+            problem,
+            language=self.language,
+            target=self.target_characters,
+        )
+        key = Key(**(asdict(task.key) | {"attempt": attempt}))
+        self._second.append(Task(task.target, key, asked, task.words, problem))
+
+    def _fail(self, task: Task, completion: Completion, reason: str, *, final: bool = True) -> None:
+        self.ledger.add_failure(task.target.photo_id, self.model_id, task.key.context_hash, reason)
+        if final:
+            self.report.failures.append((task.target.name, reason))
+            self._tell(task, completion, error=reason)
+
+    def _tell(self, task: Task, completion: Completion, **what: Any) -> None:
+        if self.on_event:
+            target = task.target
+            self.on_event(
+                Event(
+                    target.path,
+                    target.page,
+                    target.occurrence,
+                    self.backend.name,
+                    seconds=completion.seconds,
+                    cost_usd=completion.cost_usd,
+                    **what,
+                )
+            )
+
+
+def settings_hash(options: Options) -> str:
+    """What of the options changes an answer; the time limit does not."""
+    values = asdict(options)
+    del values["timeout_s"]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

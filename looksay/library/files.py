@@ -1,0 +1,95 @@
+"""Writing files so that at every instant either the old bytes or the new ones are there, whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from looksay.errors import PageError
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What turns one version of a file into the other, and back: `before` at `offset` was replaced by
+    `after_length` bytes."""
+
+    offset: int
+    before: bytes
+    after_length: int
+
+    @classmethod
+    def between(cls, old: bytes, new: bytes) -> Patch:
+        longest = min(len(old), len(new))
+        start = _agreeing(longest, lambda n: old[:n] == new[:n])
+        end = _agreeing(longest - start, lambda n: old[len(old) - n :] == new[len(new) - n :])
+        return cls(start, old[start : len(old) - end], len(new) - start - end)
+
+    def revert(self, new: bytes) -> bytes:
+        """The old version, from the new one."""
+        return new[: self.offset] + self.before + new[self.offset + self.after_length :]
+
+
+def _agreeing(longest: int, agree: Callable[[int], bool]) -> int:
+    """The largest n up to `longest` for which `agree(n)`; it agrees for all smaller ones."""
+    low, high = 0, longest
+    while low < high:
+        middle = (low + high + 1) // 2
+        if agree(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def temporary(path: Path) -> Path:
+    """The name of a file being written; the same for each try, so that a killed one leaves one at most."""
+    return path.with_name(f".{path.name}.looksay-tmp")
+
+
+def write(path: Path, data: bytes) -> None:
+    """Replace a file's bytes in one step, keeping its permissions; on a fault the old file stays."""
+    path = path.resolve()  # a link stays a link
+    partial = temporary(path)
+    try:
+        with partial.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if path.exists():
+            shutil.copymode(path, partial)
+            if not os.access(path, os.W_OK):
+                raise PermissionError(13, "the file is read-only", str(path))
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        reason = (
+            "permission denied"
+            if isinstance(error, PermissionError)
+            else error.strerror or str(error)
+        )
+        raise PageError(f"cannot be written ({reason}); it is as it was") from error
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name outlast a power cut, where the system has a way to (Windows has none)."""
+    with contextlib.suppress(OSError, AttributeError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def digest(path: Path) -> bytes | None:
+    """SHA-256 of a file, or None where there is none."""
+    try:
+        return sha256(path.read_bytes()).digest()
+    except OSError:
+        return None

@@ -1,0 +1,165 @@
+"""Texts that people wrote, from a CSV: `photo,page,occurrence,text` and optional `language,decorative`.
+
+`photo` and `page` are paths relative to the library's root, `page` is empty for the photo itself, and
+`occurrence` counts from 0 how often that page shows that photo. Example record:
+`assets/harbour.jpg,posts/walk.md,0,"Two boats at a quay, one red, one blue.",en,`
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from looksay.errors import InputError
+from looksay.library.catalog import Catalog
+from looksay.library.ledger import Target
+
+REQUIRED = ("photo", "page", "occurrence", "text")
+OPTIONAL = ("language", "decorative", "extended")
+IGNORED = ("state", "model", "current", "notes", "proposed_decorative")
+"""What `looksay export` adds for the reader."""
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "y", "x"}), frozenset({"", "0", "false", "no", "n"})
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """`imported` counts decisions; `unchanged` rows say what is decided already; `blank` ones nothing."""
+
+    imported: int = 0
+    unchanged: int = 0
+    blank: int = 0
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    """(line of the file, reason)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    line: int
+    photo: str
+    page: str
+    occurrence: int
+    text: str
+    extended: str
+    language: str
+    decorative: bool
+
+
+def read_into(catalog: Catalog, path: Path, language: str) -> ImportReport:
+    """Take the texts of a CSV as words of a person. Good rows are taken in one transaction, bad ones are
+    told with their line. Raises InputError for a file that is no such CSV."""
+    report = ImportReport()
+    rows = list(_rows(path, language, report))
+    with catalog.transaction():
+        for row in rows:
+            _take(catalog, row, report)
+    return report
+
+
+def _take(catalog: Catalog, row: _Row, report: ImportReport) -> None:
+    target = _target(catalog, row)
+    if target is None:
+        shown = f"{row.page} does not show {row.photo} (occurrence {row.occurrence})"
+        report.problems.append(
+            (row.line, shown if row.page else f"there is no photo {row.photo} in the library")
+        )
+        return
+    if not row.text.strip() and not row.decorative:
+        report.blank += 1
+        return
+    state, text = ("decorative", "") if row.decorative else ("human", row.text)
+    standing = catalog.ledger.words(target, row.language)
+    if standing.own and (standing.state, standing.text, standing.extended) == (
+        state,
+        text,
+        row.extended,
+    ):
+        report.unchanged += 1
+        return
+    catalog.ledger.decide(target, state, text=text, extended=row.extended, language=row.language)
+    report.imported += 1
+
+
+def _target(catalog: Catalog, row: _Row) -> Target | None:
+    found = catalog.ledger.find(row.photo, row.page, row.occurrence)
+    if found is None and row.page:
+        # The page may name the file in another way than by its path: as the page writes it.
+        same = [
+            p
+            for p in catalog.placements_on(row.page)
+            if p.src.lstrip("./") == row.photo.lstrip("./")
+        ]
+        match = same[row.occurrence] if row.occurrence < len(same) else None
+        if match and match.path:
+            found = catalog.ledger.find(match.path, match.page, match.occurrence)
+    return found
+
+
+def _rows(path: Path, language: str, report: ImportReport) -> Iterator[_Row]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 (byte {error.start}). Save it as CSV UTF-8, then type the same again."
+        ) from error
+    csv.field_size_limit(10_000_000)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    header = [name.strip() for name in reader.fieldnames or []]
+    missing = [name for name in REQUIRED if name not in header]
+    unknown = [name for name in header if name not in (*REQUIRED, *OPTIONAL, *IGNORED)]
+    if missing or unknown:
+        what = (
+            f"lacks {', '.join(missing)}"
+            if missing
+            else f"has unknown columns: {', '.join(unknown)}"
+        )
+        raise InputError(
+            f"{path} {what}. Expected the header photo,page,occurrence,text and optional "
+            f"{','.join(OPTIONAL)}; found {','.join(header) or 'nothing'}."
+        )
+    reader.fieldnames = header
+    try:
+        for record in reader:
+            row = _row(record, reader.line_num, language, report)
+            if row is not None:
+                yield row
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: not valid CSV ({error}).") from error
+
+
+def _row(
+    record: dict[str, str | None], line: int, language: str, report: ImportReport
+) -> _Row | None:
+    values = {k: v or "" for k, v in record.items() if k}
+    occurrence, decorative = (
+        values["occurrence"].strip() or "0",
+        values.get("decorative", "").strip().lower(),
+    )
+    if None in record:
+        report.problems.append((line, "more fields than the header has"))
+    elif not occurrence.isdecimal():
+        report.problems.append((line, f"occurrence should be 0, 1, 2 …; found {occurrence!r}"))
+    elif decorative not in _TRUE | _FALSE:
+        report.problems.append(
+            (line, f"decorative should be true, false or empty; found {decorative!r}")
+        )
+    else:
+        return _Row(
+            line,
+            _path(values["photo"]),
+            _path(values["page"]),
+            int(occurrence),
+            values["text"],
+            values.get("extended", ""),
+            values.get("language", "").strip() or language,
+            decorative in _TRUE,
+        )
+    return None
+
+
+def _path(text: str) -> str:
+    return text.strip().replace("\\", "/").removeprefix("./")
