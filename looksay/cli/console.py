@@ -1,0 +1,156 @@
+"""What the command line shows: summaries of reports, progress, and what to type next."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from looksay.api import Library
+    from looksay.describe.run import DescribeReport
+    from looksay.library.apply import ApplyReport
+    from looksay.library.scan import ScanReport
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def spinner(words: str, quiet: bool) -> Iterator[Callable[[str], None]]:
+    if quiet or not err.is_terminal:
+        yield lambda _: None
+        return
+    with err.status(words) as shown:
+        yield lambda now: shown.update(escape(now))
+
+
+def print_json(value: Any, *, line: bool = False) -> None:
+    def plain(item: Any) -> Any:
+        if is_dataclass(item) and not isinstance(item, type):
+            return asdict(item)
+        return str(item)
+
+    sys.stdout.write(
+        json.dumps(value, default=plain, ensure_ascii=False, indent=None if line else 2) + "\n"
+    )
+    sys.stdout.flush()
+
+
+def print_scan(report: ScanReport, library: Library, *, and_next: bool = True) -> None:
+    out.print(f"[bold]{escape(str(library.root))}[/]")
+    near = f", {report.near_duplicates} near-duplicates" if report.near_duplicates else ""
+    out.print(
+        f"Photos: {report.photos} ({count(report.files, 'file')}, {count(report.duplicates, 'duplicate')}{near})"
+    )
+    out.print(
+        f"Pages: {report.pages}, with {count(report.placements, 'placement')} of images"
+        + (
+            f"; {report.elsewhere} of them show images that are not in the library"
+            if report.elsewhere
+            else ""
+        )
+    )
+    out.print(
+        f"Alt text: {report.missing} missing, {report.empty} empty, {report.decorative} decorative, "
+        f"{report.described} present"
+        + (f", {report.variable} computed by templates" if report.variable else "")
+    )
+    if report.cleared:
+        out.print(
+            f"{report.cleared} texts were deleted by hand since they were written; they stay deleted"
+        )
+    if report.problems:
+        out.print(f"Unreadable: {len(report.problems)}")
+        for name, reason in report.problems[:20]:
+            err.print(f"  {escape(name)}: {escape(reason)}", style="yellow")
+        if len(report.problems) > 20:
+            err.print(f"  … and {len(report.problems) - 20} more (--json lists all)")
+    if and_next:
+        next_step(library)
+
+
+def next_step(library: Library) -> None:
+    """What to type next, from what the library lacks."""
+    here = "" if library.root == Path.cwd() else f" {library.root}"
+    found = library.status()
+    if found.scan.missing + found.scan.empty and not found.described_photos:
+        out.print(f"Next: looksay describe{escape(here)}")
+    elif found.described_photos and not found.decisions:
+        out.print(
+            f"Next: looksay export texts.csv{escape(here)} (correct it, then looksay import), or looksay decide --help"
+        )
+    elif found.decisions:
+        out.print(f"Next: looksay apply --dry-run{escape(here)}")
+    else:
+        out.print("Every photo has alt text.")
+
+
+def print_describe(report: DescribeReport, as_json: bool) -> None:
+    if as_json:
+        print_json({"summary": asdict(report)}, line=True)
+        return
+    out.print(
+        f"[bold]{escape(report.model)}[/]: described {report.described} in {duration(report.seconds)}"
+        + (f" for {report.cost_usd:.2f} USD" if report.cost_usd else "")
+        + (f"; {report.present} were there already" if report.present else "")
+    )
+    if report.waiting:
+        out.print(
+            f"{report.waiting} near-duplicates wait: they share a photo's words once those are reviewed"
+        )
+    if report.unavailable:
+        out.print(f"{report.unavailable} places show files that are not there or cannot be read")
+    if report.failures:
+        out.print(
+            f"[red]{len(report.failures)} failed[/] (typing the same again tries them again):"
+        )
+        for name, reason in report.failures[:20]:
+            out.print(f"  {escape(name)}: {escape(reason)}")
+    if report.stopped == "limit":
+        out.print("Stopped at --limit.")
+    elif report.stopped == "cost":
+        out.print("Stopped at --max-cost.")
+    elif report.stopped and report.stopped != "interrupted":
+        out.print(f"[red]Stopped: {escape(report.stopped)}[/]")
+
+
+def print_apply(report: ApplyReport, as_json: bool, verb: str, dry_run: bool) -> None:
+    if as_json:
+        print_json(report)
+    else:
+        if report.diff:
+            sys.stdout.write(report.diff)
+        words = f", {count(report.texts, 'text')}" if report.texts else ""
+        out.print(f"{verb} {count(len(report.files), 'file')}{words}.")
+        if report.left_ai:
+            out.print(
+                f"{count(report.left_ai, 'text')} of models that nobody reviewed were left out: looksay decide, or --include-ai"
+            )
+        if report.left_drafts:
+            out.print(
+                f"{count(report.left_drafts, 'draft')} were left out: drafts are written only once accepted (looksay decide --accept)"
+            )
+        for name, reason in report.refused:
+            err.print(f"  {escape(name)}: {escape(reason)}", style="red")
+        if dry_run and report.files:
+            out.print(
+                "Nothing was written. Without --dry-run it will be; looksay undo takes it back."
+            )
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,303 @@
+"""Commands that get words: describe, estimate, upgrade."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from looksay.cli import console
+from looksay.cli.options import (
+    WORDS,
+    AllOption,
+    CostOption,
+    DbOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    LanguageOption,
+    LimitOption,
+    ModelOption,
+    PathArgument,
+    QuantizeOption,
+    RemoteOption,
+    TrustOption,
+    WorkersOption,
+    app,
+    open_library,
+)
+from looksay.errors import InputError
+
+if TYPE_CHECKING:
+    from looksay.api import Library
+    from looksay.describe.run import Describer
+
+
+@app.command(rich_help_panel=WORDS)
+def describe(
+    path: PathArgument = Path(),
+    model: ModelOption = None,
+    language: LanguageOption = None,
+    limit: LimitOption = None,
+    max_cost: CostOption = None,
+    everything: AllOption = False,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again", help="Ask once more where an answer is stored; the old one is kept."
+        ),
+    ] = False,
+    allow_remote: RemoteOption = False,
+    concurrency: WorkersOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    quantize: QuantizeOption = None,
+    trust_remote_code: TrustOption = False,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a model for what has no words yet. Stop at any time: typing the same again goes on."""
+    with open_library(path, db, create=True) as library:
+        _scan_first(library, path, as_json)
+        load = _load_options(
+            library, allow_remote, concurrency, device, dtype, quantize, trust_remote_code, language
+        )
+        failed = False
+        for name in _model_names(model, library):
+            describer = library.describer(
+                name,
+                path=path,
+                language=language,
+                which="all" if everything else "missing",
+                again=again,
+                limit=limit,
+                max_cost_usd=max_cost,
+                load_options=load,
+            )
+            failed |= _run(describer, library, as_json)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=WORDS)
+def estimate(
+    path: PathArgument = Path(),
+    model: ModelOption = None,
+    language: LanguageOption = None,
+    limit: LimitOption = None,
+    everything: AllOption = False,
+    allow_remote: RemoteOption = False,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Requests, tokens, time and cost of a describe, before it. Sends no photo."""
+    with open_library(path, db, create=True) as library:
+        _scan_first(library, path, as_json)
+        # Estimating sends nothing, so a remote model needs no leave here.
+        load = _load_options(library, True, None, "auto", "auto", None, False, language)
+        found = [
+            library.estimate(
+                name,
+                path=path,
+                language=language,
+                limit=limit,
+                which="all" if everything else "missing",
+                load_options=load,
+            )
+            for name in _model_names(model, library)
+        ]
+    if as_json:
+        console.print_json(found)
+        return
+    for row in found:
+        cost = (
+            "unknown (no price for this model)"
+            if row.cost_usd is None
+            else f"{row.cost_usd:.2f} USD"
+        )
+        seconds = (
+            "unknown until the first photos are described"
+            if row.seconds is None
+            else console.duration(row.seconds)
+        )
+        console.out.print(
+            f"[bold]{escape(row.model)}[/]: {row.requests} requests, about {row.prompt_tokens} prompt and "
+            f"{row.completion_tokens} completion tokens, cost {cost}, time {seconds}"
+        )
+        if row.waiting:
+            console.out.print(
+                f"  {row.waiting} near-duplicates are not asked: they share a photo's words once those are reviewed"
+            )
+
+
+@app.command(rich_help_panel=WORDS)
+def upgrade(
+    to: Annotated[str, typer.Option("--to", help="The better model: provider:model.")],
+    path: PathArgument = Path(),
+    language: LanguageOption = None,
+    limit: LimitOption = None,
+    max_cost: CostOption = None,
+    allow_remote: RemoteOption = False,
+    concurrency: WorkersOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    quantize: QuantizeOption = None,
+    trust_remote_code: TrustOption = False,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Describe again, with another model, what only models described; words of people stay."""
+    with open_library(path, db) as library:
+        load = _load_options(
+            library, allow_remote, concurrency, device, dtype, quantize, trust_remote_code, language
+        )
+        describer = library.describer(
+            to,
+            path=path,
+            language=language,
+            which="ai",
+            limit=limit,
+            max_cost_usd=max_cost,
+            load_options=load,
+        )
+        failed = _run(describer, library, as_json)
+        queue = [(t, w) for t, w in library.targets(path) if "changed in substance" in w.notes]
+        if queue and not as_json:
+            console.out.print(f"{len(queue)} texts changed in substance; look at these first:")
+            for target, words in queue[:20]:
+                console.out.print(f"  {escape(target.name)}: {escape(words.text)}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _scan_first(library: Library, path: Path, quiet: bool) -> None:
+    """What is on disk now counts, not what was there at the last scan; unchanged files cost next to nothing."""
+    with console.spinner("Looking for photos", quiet) as tick:
+        library.scan(
+            [path],
+            progress=lambda done, name: tick(f"Looking for photos: {done} files read, {name}"),
+        )
+
+
+def _model_names(model: str | None, library: Library) -> list[str]:
+    names = [n.strip() for n in (model or library.settings.model).split(",") if n.strip()]
+    if not names:
+        raise InputError("--model is empty. Expected provider:model; type: looksay models")
+    found = []
+    for name in names:
+        if name == "auto":
+            from looksay.backends import auto
+
+            choice = auto.choose()
+            console.err.print(escape(f"Model: {choice.name}. {choice.reason}"))
+            name = choice.name
+        found.append(name)
+    return found
+
+
+def _load_options(
+    library: Library,
+    allow_remote: bool,
+    concurrency: int | None,
+    device: str,
+    dtype: str,
+    quantize: str | None,
+    trust_remote_code: bool,
+    language: str | None,
+) -> Any:
+    from looksay.backends.base import LoadOptions
+
+    return LoadOptions(
+        allow_remote=allow_remote or library.settings.allow_remote,
+        concurrency=concurrency,
+        batch_size=concurrency,
+        device=device,
+        dtype=dtype,
+        quantize=quantize,
+        trust_remote_code=trust_remote_code,
+        max_side_px=library.settings.max_side_px,
+        language=language or library.settings.language,
+    )
+
+
+def _run(describer: Describer, library: Library, as_json: bool) -> bool:
+    """Run with a progress bar; Ctrl-C finishes what is in flight. Returns whether anything failed."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    profile = describer.backend.profile
+    total = describer.estimate().requests
+    describer.report.waiting = describer.report.present = describer.report.unavailable = 0
+    if profile.remote and total:
+        cost = describer.estimate().cost_usd
+        describer.report.waiting = describer.report.present = describer.report.unavailable = 0
+        said = "an unknown cost (no price is known)" if cost is None else f"about {cost:.2f} USD"
+        console.err.print(
+            f"{total} photos go to {escape(describer.backend.name)}, without EXIF data, for {said}."
+        )
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[cost]}"),
+    )
+    with Progress(
+        *columns, console=console.err, disable=as_json or not console.err.is_terminal
+    ) as bar:
+        job = bar.add_task(escape(describer.backend.name), total=total, rate="", cost="")
+
+        def tell(event: Any) -> None:
+            if as_json:
+                console.print_json(event, line=True)
+            elif event.error:
+                console.err.print(f"{escape(event.photo)}: {escape(event.error)}", style="red")
+            speed = bar.tasks[0].speed
+            bar.update(
+                job,
+                advance=1,
+                cost=f"{describer.report.cost_usd:.2f} USD" if profile.price else "",
+                rate=f"{speed * 60:.0f}/min" if speed else "",
+            )
+
+        describer.on_event = tell
+        with _finish_on_interrupt(describer):
+            report = describer.run()
+    console.print_describe(report, as_json)
+    if report.stopped == "interrupted":
+        console.err.print(
+            "Interrupted. Everything that was answered is stored; type the same again to go on."
+        )
+        raise typer.Exit(130)
+    return bool(report.failures) or report.stopped not in ("", "limit", "cost")
+
+
+@contextmanager
+def _finish_on_interrupt(describer: Describer) -> Iterator[None]:
+    """The first Ctrl-C stops after the requests in flight, the second at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(*_: object) -> None:
+        describer.stop = True
+        console.err.print("Finishing the requests in flight; Ctrl-C again stops at once.")
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,178 @@
+"""Commands that decide and write: decide, import, apply, undo, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from looksay.cli import console
+from looksay.cli.options import (
+    WRITE,
+    DbOption,
+    JsonOption,
+    LanguageOption,
+    PathArgument,
+    app,
+    open_library,
+)
+from looksay.errors import InputError
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command(rich_help_panel=WRITE)
+def decide(
+    photos: Annotated[
+        list[Path] | None, typer.Argument(help="Photo files; with --all also a folder, or nothing.")
+    ] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="The model's words are right.")] = False,
+    edit: Annotated[
+        str | None, typer.Option("--edit", help="These words instead.", metavar="TEXT")
+    ] = None,
+    reject: Annotated[bool, typer.Option("--reject", help="The model's words are wrong.")] = False,
+    decorative: Annotated[
+        bool, typer.Option("--decorative", help="Decoration: no words wanted.")
+    ] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="No words, and never a model's.")] = False,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Only where this page shows the photo.")
+    ] = None,
+    occurrence: Annotated[
+        int | None,
+        typer.Option("--occurrence", min=0, help="Which time that page shows it, from 0."),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="With --accept: every model's words that nobody decided on."),
+    ] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="With --all: only this model's words.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also in place of words that a person wrote.")
+    ] = False,
+    language: LanguageOption = None,
+    db: DbOption = None,
+) -> None:
+    """Accept, edit or reject words, or mark decoration."""
+    options = {
+        "accept": accept,
+        "edit": edit is not None,
+        "reject": reject,
+        "decorative": decorative,
+        "clear": clear,
+    }
+    wanted = [name for name, on in options.items() if on]
+    if len(wanted) != 1:
+        raise InputError(
+            "Choose one of --accept, --edit TEXT, --reject, --decorative, --clear. Type: looksay decide --help"
+        )
+    if everything and not accept:
+        raise InputError("--all goes with --accept only.")
+    if not photos and not everything:
+        raise InputError("Name a photo, or add --all to accept everything that nobody decided on.")
+    with open_library(next((p for p in photos or [] if p.exists()), Path()), db) as library:
+        number = 0
+        chosen: list[Path | None] = [*(photos or [])] or [None]
+        for photo in chosen:
+            if everything:
+                number += library.accept_all(photo, model=model, language=language)
+            elif photo:
+                number += library.decide(
+                    photo,
+                    wanted[0],
+                    edit or "",
+                    page=page.as_posix() if page else "",
+                    occurrence=occurrence,
+                    language=language,
+                    replace=replace,
+                )
+        console.out.print(
+            f"Decided on {console.count(number, 'place')}. Type: looksay apply --dry-run"
+        )
+
+
+@app.command("import", rich_help_panel=WRITE)
+def import_texts(
+    file: Annotated[Path, typer.Argument(help="CSV with the header photo,page,occurrence,text.")],
+    path: PathArgument = Path(),
+    language: LanguageOption = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take texts that people wrote from a CSV."""
+    with open_library(path, db) as library:
+        report = library.import_csv(file, language=language)
+    if as_json:
+        console.print_json(report)
+    else:
+        console.out.print(
+            f"Imported {console.count(report.imported, 'text')}; {report.unchanged} were decided so already, {report.blank} rows say nothing."
+        )
+        for line, reason in report.problems:
+            console.err.print(f"  line {line}: {escape(reason)}", style="red")
+        if report.imported:
+            console.out.print("Next: looksay apply --dry-run")
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=WRITE)
+def apply(
+    path: PathArgument = Path(),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the changes as a diff; write nothing.")
+    ] = False,
+    include_ai: Annotated[
+        bool, typer.Option("--include-ai", help="Write also models' words that nobody reviewed.")
+    ] = False,
+    embed: Annotated[
+        bool, typer.Option("--embed", help="Into the photo instead of a sidecar (needs ExifTool).")
+    ] = False,
+    language: LanguageOption = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the words into pages and XMP sidecars. `looksay undo` takes it back."""
+    with open_library(path, db) as library:
+        report = library.apply(
+            path, dry_run=dry_run, include_ai=include_ai, into_photos=embed, language=language
+        )
+    console.print_apply(report, as_json, "Would write" if dry_run else "Wrote", dry_run)
+    if report.refused:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=WRITE)
+def undo(path: PathArgument = Path(), db: DbOption = None, as_json: JsonOption = False) -> None:
+    """Put back exactly what the last apply replaced."""
+    with open_library(path, db) as library:
+        report = library.undo()
+    console.print_apply(report, as_json, "Put back", dry_run=False)
+    if report.refused:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=WRITE)
+def export(
+    to: Annotated[
+        Path,
+        typer.Argument(help="File to write; its ending tells the format: .csv, .jsonl or .html."),
+    ],
+    path: PathArgument = Path(),
+    form: Annotated[
+        str | None, typer.Option("--format", help="csv, jsonl or html, whatever the ending.")
+    ] = None,
+    language: LanguageOption = None,
+    db: DbOption = None,
+) -> None:
+    """Write all words to a CSV, JSONL or HTML gallery."""
+    with open_library(path, db) as library, console.spinner("Exporting", False):
+        number = library.export(
+            form or to.suffix.lstrip(".").lower(), to, path=path, language=language
+        )
+    console.out.print(f"Wrote {console.count(number, 'entry', 'entries')} to {escape(str(to))}")
