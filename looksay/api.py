@@ -151,7 +151,12 @@ class Library:
     def targets(self, path: str | Path | None = None) -> Iterator[tuple[Target, Words]]:
         """Every place that needs words, with the words that count for it now."""
         for target in self.catalog.ledger.targets(self._prefix(path)):
-            yield target, self.catalog.ledger.words(target, self.settings.language)
+            yield target, self.words(target)
+
+    def words(self, target: Target, language: str | None = None) -> Words:
+        """The words that count for a target, in the language asked for, else the page's own, else the
+        setting's."""
+        return self.catalog.ledger.words(target, language, self.settings.language)
 
     def show(self, photo: str | Path) -> list[dict[str, Any]]:
         """Everything ever said, decided and written about a photo, oldest first."""
@@ -210,11 +215,10 @@ class Library:
         **choices: Any,
     ) -> Describer:
         """The run that `describe` makes, not yet started (so that it can be stopped from outside)."""
-        language = language or self.settings.language
         if load_options is None:
             load_options = LoadOptions(
                 allow_remote=self.settings.allow_remote,
-                language=language,
+                language=language or self.settings.language,
                 max_side_px=self.settings.max_side_px,
             )
         if model is None or isinstance(model, str):
@@ -223,6 +227,7 @@ class Library:
             self.catalog,
             model,
             language=language,
+            default_language=self.settings.language,
             prefix=self._prefix(path),
             target_characters=self.settings.target_characters,
             max_characters=self.settings.max_characters,
@@ -246,7 +251,6 @@ class Library:
         """Decide on a photo: "accept" the newest model's words, "edit" (with `text`), "reject",
         "decorative" or "clear". Without `page`, on every place that shows it and has a model's words or
         none (or, for "edit", on the photo as such); returns how many places it decided on."""
-        language = language or self.settings.language
         name = self._name(photo)
         targets = self._targets_of(name, page, occurrence)
         if not targets:
@@ -275,12 +279,12 @@ class Library:
         state: str,
         text: str,
         extended: str,
-        language: str,
+        language: str | None,
         replace: bool,
         explicit: bool,
     ) -> str:
         ledger = self.catalog.ledger
-        words = ledger.words(target, language)
+        words = self.words(target, language)
         made = {
             "accept": "reviewed",
             "edit": "human",
@@ -309,7 +313,7 @@ class Library:
             made[state],
             text=text,
             extended=extended,
-            language=language,
+            language=words.language or target.language(language, self.settings.language),
             generation_id=generation,
             replace_human=True,
         )
@@ -338,10 +342,10 @@ class Library:
         language: str | None = None,
     ) -> int:
         """Accept every model's words under `path` (of one `model`, if named) that nobody decided on."""
-        language, accepted, ledger = language or self.settings.language, 0, self.catalog.ledger
+        accepted, ledger = 0, self.catalog.ledger
         with self.catalog.transaction():
             for target in ledger.targets(self._prefix(path)):
-                words = ledger.words(target, language)
+                words = self.words(target, language)
                 if words.state in ("ai", "draft") and (model is None or words.model == model):
                     state = "decorative" if words.decorative_proposed else "reviewed"
                     ledger.decide(
@@ -349,7 +353,7 @@ class Library:
                         state,
                         text=words.text,
                         extended=words.extended,
-                        language=language,
+                        language=words.language,
                         generation_id=words.generation_id,
                     )
                     accepted += 1
@@ -359,7 +363,7 @@ class Library:
         self, path: str | Path, *, language: str | None = None
     ) -> texts_csv.ImportReport:
         """Take texts that people wrote; see looksay.library.texts_csv for the columns."""
-        return texts_csv.read_into(self.catalog, Path(path), language or self.settings.language)
+        return texts_csv.read_into(self.catalog, Path(path), language, self.settings.language)
 
     # --- write ------------------------------------------------------------------------------------
 
@@ -386,14 +390,13 @@ class Library:
 
     def rows(self, path: str | Path | None = None, language: str | None = None) -> Iterator[Row]:
         """What `export` writes."""
-        language = language or self.settings.language
         for target in self.catalog.ledger.targets(self._prefix(path)):
-            words = self.catalog.ledger.words(target, language)
+            words = self.words(target, language)
             yield Row(
                 target.path,
                 target.page,
                 target.occurrence,
-                language,
+                words.language or target.language(language, self.settings.language),
                 words.text,
                 words.extended,
                 words.state == "decorative",

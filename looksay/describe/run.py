@@ -99,7 +99,8 @@ class Describer:
         backend: Backend,
         *,
         options: Options | None = None,
-        language: str = "en",
+        language: str | None = None,
+        default_language: str = "en",
         target_characters: int = 125,
         max_characters: int = 250,
         which: Which = "missing",
@@ -111,20 +112,15 @@ class Describer:
     ) -> None:
         self.catalog, self.backend, self.ledger = catalog, backend, catalog.ledger
         self.options = options or Options()
-        self.language, self.target_characters, self.max_characters = (
-            language,
-            target_characters,
-            max_characters,
-        )
+        self.language, self.default_language = language, default_language
+        self.target_characters, self.max_characters = target_characters, max_characters
         self.which, self.again, self.prefix = which, again, prefix
         self.limit, self.max_cost_usd, self.on_event = limit, max_cost_usd, on_event
         self.stop = False
         profile = backend.profile
         self.report = DescribeReport(backend.name)
         self.model_id = self.ledger.model_id(backend.name, backend.fingerprint, profile.draft)
-        prompt = prompts.prompt_text(language, target_characters, profile)
-        self.prompt_hash = prompts.prompt_hash(prompt)
-        self.ledger.note_prompt(self.prompt_hash, prompt)
+        self._prompts: dict[str, str] = {}
         self.settings_hash = settings_hash(self.options)
         self._root = catalog.root
         self._asked: set[Key] = set()
@@ -190,8 +186,17 @@ class Describer:
             if task is not None:
                 yield task
 
+    def _prompt(self, language: str) -> str:
+        """The hash of the prompt in a language; its text is noted in the catalogue on first use."""
+        if language not in self._prompts:
+            text = prompts.prompt_text(language, self.target_characters, self.backend.profile)
+            self._prompts[language] = prompts.prompt_hash(text)
+            self.ledger.note_prompt(self._prompts[language], text)
+        return self._prompts[language]
+
     def _task(self, target: Target) -> Task | None:
-        words = self.ledger.words(target, self.language)
+        language = target.language(self.language, self.default_language)
+        words = self.ledger.words(target, self.language, self.default_language)
         if self.which != "all" and words.state in ("human", "reviewed", "decorative", "cleared"):
             return None
         if self.which == "ai" and words.state not in ("ai", "draft"):
@@ -207,9 +212,9 @@ class Describer:
         key = Key(
             target.photo_id,
             self.model_id,
-            self.prompt_hash,
+            self._prompt(language),
             self.settings_hash,
-            self.language,
+            language,
             target.context_hash if profile.instructable else "",
         )
         if key in self._asked:
@@ -222,7 +227,7 @@ class Describer:
         asked = prompts.conversation(
             self._root / target.path,
             context,
-            language=self.language,
+            language=language,
             target=self.target_characters,
             profile=profile,
         )
@@ -282,7 +287,7 @@ class Describer:
             return
         answer = rules.read_answer(
             completion.text,
-            language=self.language,
+            language=task.key.language,
             target=self.target_characters,
             limit=self.max_characters,
         )
@@ -338,7 +343,7 @@ class Describer:
             task.conversation,
             answer,
             problem,
-            language=self.language,
+            language=task.key.language,
             target=self.target_characters,
         )
         key = Key(**(asdict(task.key) | {"attempt": attempt}))

@@ -90,7 +90,6 @@ class Applier:
         if into_photos:
             embed.require()
         report = ApplyReport()
-        language = language or self.settings.language
         number: int | None = None
         for edit in self._edits(prefix, include_ai, into_photos, language, report):
             if isinstance(edit, tuple):
@@ -101,7 +100,7 @@ class Applier:
             else:
                 number = number or self.journal.begin(include_ai)
                 try:
-                    self._write(number, edit, language)
+                    self._write(number, edit)
                 except PageError as error:
                     report.refused.append((edit.path, str(error)))
                     continue
@@ -112,7 +111,12 @@ class Applier:
     # --- planning ---------------------------------------------------------------------------------
 
     def _edits(
-        self, prefix: str, include_ai: bool, into_photos: bool, language: str, report: ApplyReport
+        self,
+        prefix: str,
+        include_ai: bool,
+        into_photos: bool,
+        language: str | None,
+        report: ApplyReport,
     ) -> Iterator[Edit | tuple[str, str]]:
         for page, targets in groupby(self.ledger.page_targets(prefix), key=lambda t: t.page):
             found = [
@@ -129,7 +133,7 @@ class Applier:
             words = self._to_write(target, include_ai, language, report)
             if words is not None and not words.decorative_proposed and words.text:
                 try:
-                    edit = self._photo_edit(target, words, into_photos, language)
+                    edit = self._photo_edit(target, words, into_photos)
                 except (PageError, OSError) as error:
                     yield target.path, str(error)
                 else:
@@ -137,9 +141,9 @@ class Applier:
                         yield edit
 
     def _to_write(
-        self, target: Target, include_ai: bool, language: str, report: ApplyReport
+        self, target: Target, include_ai: bool, language: str | None, report: ApplyReport
     ) -> Words | None:
-        words = self.ledger.words(target, language)
+        words = self.ledger.words(target, language, self.settings.language)
         standing_is_free = target.source in ("missing", "empty") or self.ledger.is_ours(target)
         if words.state in ("human", "reviewed"):
             allowed = words.own or standing_is_free
@@ -172,15 +176,13 @@ class Applier:
         )
         return Edit(page, "page", old, new, tuple(found))
 
-    def _photo_edit(
-        self, target: Target, words: Words, into_photo: bool, language: str
-    ) -> Edit | None:
+    def _photo_edit(self, target: Target, words: Words, into_photo: bool) -> Edit | None:
         place = self.catalog.place(target.path)
         assert place is not None, "a target comes from a place"
         path = self.root / target.path
         if into_photo:
             old = self._unchanged(path, place.sha256)
-            new = embed.embed(path, words.text, words.extended, language)
+            new = embed.embed(path, words.text, words.extended, words.language)
             return Edit(target.path, "photo", old, new, ((target, words),))
         name = place.sidecar or f"{target.path}.xmp"
         sidecar = self.root / name
@@ -189,7 +191,7 @@ class Applier:
             if place.sidecar or sidecar.exists()
             else None
         )
-        packet = xmp.write(before, words.text, words.extended, language)
+        packet = xmp.write(before, words.text, words.extended, words.language)
         return (
             None if packet == before else Edit(name, "sidecar", before, packet, ((target, words),))
         )
@@ -205,11 +207,11 @@ class Applier:
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def _write(self, apply_id: int, edit: Edit, language: str) -> None:
+    def _write(self, apply_id: int, edit: Edit) -> None:
         path = self.root / edit.path
         mtime_ns = path.stat().st_mtime_ns if edit.old is not None else None
         change = self.journal.prepare(
-            apply_id, edit.path, edit.kind, edit.old, edit.new, mtime_ns, edit.words, language
+            apply_id, edit.path, edit.kind, edit.old, edit.new, mtime_ns, edit.words
         )
         try:
             if files.digest(path) != change.before_sha256:

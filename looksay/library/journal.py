@@ -54,7 +54,6 @@ class Journal:
         new: bytes,
         mtime_ns: int | None,
         words: Iterable[tuple[Target, Words]],
-        language: str,
     ) -> Change:
         """Commit what is about to happen to a file. A photo's new digest is recorded as the same photo in
         the same transaction."""
@@ -89,7 +88,7 @@ class Journal:
                         target.page,
                         target.path,
                         target.occurrence,
-                        language,
+                        said.language,
                         said.text,
                         said.state,
                         said.generation_id,

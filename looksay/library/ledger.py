@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from looksay.errors import CatalogError
 from looksay.library.pages import Context
@@ -49,6 +49,10 @@ class Target:
     def context_hash(self) -> str:
         return self.context.digest if self.page else ""
 
+    def language(self, wanted: str | None, default: str) -> str:
+        """The language for its words: the one asked for, else the page's own, else the default."""
+        return wanted or self.context.language.split("-")[0].split("_")[0].lower() or default
+
     @property
     def follows(self) -> bool:
         """A near-duplicate of an earlier photo, whose reviewed words it will share."""
@@ -62,12 +66,20 @@ class Words:
     state: State
     text: str = ""
     extended: str = ""
+    language: str = ""
     generation_id: int | None = None
     model: str = ""
     notes: tuple[str, ...] = ()
     decorative_proposed: bool = False
     own: bool = False
     """Decided for exactly this target, so it may replace other words that stand there."""
+
+
+class _Tongue(NamedTuple):
+    """Which languages will do: any, or only `first`."""
+
+    any: bool
+    first: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,49 +246,72 @@ class Ledger:
             ).fetchone()
         return _target(row) if row else None
 
-    def words(self, target: Target, language: str) -> Words:
+    def words(self, target: Target, language: str | None = None, default: str = "en") -> Words:
         """The words that count for a target: its own decision; what stands there already; a decision on
-        the photo; the reviewed words of its near-duplicate group; the newest generation."""
-        own = self._decision(target.photo_id, target.page, target.path, target.occurrence, language)
+        the photo; the reviewed words of its near-duplicate group; the newest generation.
+
+        With `language` only words in that language; without, those in the page's language (or the
+        default) before those in any other.
+        """
+        tongue = _Tongue(language is None, target.language(language, default))
+        own = self._decision(target, tongue)
         if own is not None and own["state"] != "rejected":
             return _decided(own, own=True)
         if target.source in ("text", "variable") and not self.is_ours(target):
-            return Words("human", target.alt or "")
+            return Words("human", target.alt or "", language=tongue.first)
         if target.source == "decorative":
-            return Words("decorative")
+            return Words("decorative", language=tongue.first)
         if target.page:
-            general = self._decision(target.photo_id, "", "", 0, language)
+            general = self._decision(Target(target.photo_id, target.path), tongue)
             if general is not None and general["state"] != "rejected":
                 return _decided(general)
         if target.follows:
-            shared = self.db.execute(
-                "SELECT * FROM decision WHERE photo_id = ? AND language = ? AND state IN ('human', 'reviewed') "
-                "ORDER BY page = '' DESC, id DESC LIMIT 1",
-                (target.lead_id, language),
-            ).fetchone()
-            return (
-                _decided(shared)
-                if shared
-                else Words("none", notes=("waits for the review of a near-duplicate",))
-            )
+            return self._shared(target, tongue)
         after = own["generation_id"] or 0 if own is not None else 0
         row = self.db.execute(
             "SELECT g.*, m.name AS model, m.draft AS draft FROM generation g JOIN model m ON m.id = g.model_id "
-            "WHERE g.photo_id = ? AND g.language = ? AND g.context_hash IN (?, '') AND g.id > ? "
-            "ORDER BY m.draft, g.context_hash = ? DESC, g.id DESC LIMIT 1",
-            (target.photo_id, language, target.context_hash, after, target.context_hash),
+            "WHERE g.photo_id = ? AND (? OR g.language = ?) AND g.context_hash IN (?, '') AND g.id > ? "
+            "ORDER BY g.language = ? DESC, m.draft, g.context_hash = ? DESC, g.id DESC LIMIT 1",
+            (
+                target.photo_id,
+                *tongue,
+                target.context_hash,
+                after,
+                tongue.first,
+                target.context_hash,
+            ),
         ).fetchone()
         if row is None:
-            return Words("rejected" if own is not None else "none")
+            return Words("rejected" if own is not None else "none", language=tongue.first)
         return Words(
             "draft" if row["draft"] else "ai",
             row["alt"],
             row["extended"],
+            row["language"],
             row["id"],
             row["model"],
             tuple(json.loads(row["notes"])),
             bool(row["decorative"]),
         )
+
+    def _decision(self, target: Target, tongue: _Tongue) -> sqlite3.Row | None:
+        path = target.path if target.page else ""
+        row: sqlite3.Row | None = self.db.execute(
+            "SELECT * FROM decision WHERE photo_id IN (?, 0) AND page = ? AND path = ? AND occurrence = ? "
+            "AND (? OR language = ?) ORDER BY language = ? DESC, id DESC LIMIT 1",
+            (target.photo_id, target.page, path, target.occurrence, *tongue, tongue.first),
+        ).fetchone()
+        return row
+
+    def _shared(self, target: Target, tongue: _Tongue) -> Words:
+        row = self.db.execute(
+            "SELECT * FROM decision WHERE photo_id = ? AND (? OR language = ?) AND state IN ('human', 'reviewed') "
+            "ORDER BY language = ? DESC, page = '' DESC, id DESC LIMIT 1",
+            (target.lead_id, *tongue, tongue.first),
+        ).fetchone()
+        if row is not None:
+            return _decided(row)
+        return Words("none", notes=("waits for the review of a near-duplicate",))
 
     def is_ours(self, target: Target) -> bool:
         """Whether the text that stands there is one that an apply wrote, unchanged since."""
@@ -327,16 +362,6 @@ class Ledger:
                     now(),
                 ),
             )
-
-    def _decision(
-        self, photo_id: int, page: str, path: str, occurrence: int, language: str
-    ) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = self.db.execute(
-            "SELECT * FROM decision WHERE photo_id IN (?, 0) AND page = ? AND path = ? AND occurrence = ? AND language = ? "
-            "ORDER BY id DESC LIMIT 1",
-            (photo_id, page, path if page else "", occurrence, language),
-        ).fetchone()
-        return row
 
     def note_deletions(self, page: str, placements: Iterable[Placement]) -> int:
         """A text of ours that a person deleted from a page is a decision: it stays deleted. Called before
@@ -450,7 +475,10 @@ def _under(prefix: str, *names: str) -> bool:
 
 
 def _decided(row: sqlite3.Row, *, own: bool = False) -> Words:
-    return replace(Words(row["state"], row["text"], row["extended"], row["generation_id"]), own=own)
+    return replace(
+        Words(row["state"], row["text"], row["extended"], row["language"], row["generation_id"]),
+        own=own,
+    )
 
 
 def _folded(text: str | None) -> str:

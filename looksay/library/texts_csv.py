@@ -47,18 +47,20 @@ class _Row:
     decorative: bool
 
 
-def read_into(catalog: Catalog, path: Path, language: str) -> ImportReport:
+def read_into(
+    catalog: Catalog, path: Path, language: str | None, default: str = "en"
+) -> ImportReport:
     """Take the texts of a CSV as words of a person. Good rows are taken in one transaction, bad ones are
     told with their line. Raises InputError for a file that is no such CSV."""
     report = ImportReport()
-    rows = list(_rows(path, language, report))
+    rows = list(_rows(path, language or "", report))
     with catalog.transaction():
         for row in rows:
-            _take(catalog, row, report)
+            _take(catalog, row, report, default)
     return report
 
 
-def _take(catalog: Catalog, row: _Row, report: ImportReport) -> None:
+def _take(catalog: Catalog, row: _Row, report: ImportReport, default: str) -> None:
     target = _target(catalog, row)
     if target is None:
         shown = f"{row.page} does not show {row.photo} (occurrence {row.occurrence})"
@@ -70,7 +72,8 @@ def _take(catalog: Catalog, row: _Row, report: ImportReport) -> None:
         report.blank += 1
         return
     state, text = ("decorative", "") if row.decorative else ("human", row.text)
-    standing = catalog.ledger.words(target, row.language)
+    language = target.language(row.language or None, default)
+    standing = catalog.ledger.words(target, language)
     if standing.own and (standing.state, standing.text, standing.extended) == (
         state,
         text,
@@ -78,7 +81,7 @@ def _take(catalog: Catalog, row: _Row, report: ImportReport) -> None:
     ):
         report.unchanged += 1
         return
-    catalog.ledger.decide(target, state, text=text, extended=row.extended, language=row.language)
+    catalog.ledger.decide(target, state, text=text, extended=row.extended, language=language)
     report.imported += 1
 
 

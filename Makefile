@@ -1,0 +1,43 @@
+# Everything happens in a virtual environment of its own; nothing outside this folder changes.
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+PYTHON := python
+else
+BIN := .venv/bin
+endif
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+
+.PHONY: demo test test-fast lint bench clean
+
+demo: .venv/facts.stamp          ## the main job on the shipped examples
+	$(BIN)/python examples/demo.py
+
+test: .venv/dev.stamp            ## all tests
+	$(BIN)/python -m pytest -n 2
+
+test-fast: .venv/dev.stamp       ## without the slow ones and those that need torch
+	$(BIN)/python -m pytest -n 2 -m "not slow and not local"
+
+lint: .venv/dev.stamp            ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/dev.stamp           ## the benchmarks of docs/performance.md
+	$(BIN)/python benchmarks/library.py
+
+.venv/python.stamp:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/facts.stamp: .venv/python.stamp pyproject.toml
+	$(PIP) -e ".[facts]"
+	touch $@
+
+.venv/dev.stamp: .venv/python.stamp pyproject.toml constraints.txt
+	$(PIP) -e ".[all,dev]"
+	touch $@
+
+clean:
+	rm -rf .venv demo
