@@ -7,10 +7,12 @@ have a few hundred entries; the weights are random, with a spread that lets the 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -278,20 +280,27 @@ def _processor_class(model_type: str) -> Any:
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
     name = PROCESSOR_MAPPING_NAMES[model_type]
-    home = "pixtral" if name == "PixtralProcessor" else model_type_to_module_name(model_type)
-    root = f"transformers.models.{home}"
-    needed = f"{root}.image_processing_{home}"
+    # Types share processors: Qwen3.5 has that of Qwen3-VL, Mistral 3 that of Pixtral.
+    types = [kind for kind, processor in PROCESSOR_MAPPING_NAMES.items() if processor == name]
+    for home in dict.fromkeys(map(model_type_to_module_name, types)):
+        if importlib.util.find_spec(f"transformers.models.{home}.processing_{home}"):
+            return getattr(_processing_module(home), name)
+    raise LookupError(f"no module of transformers holds {name}")
+
+
+def _processing_module(home: str) -> ModuleType:
+    package = f"transformers.models.{home}"
     try:
-        module = importlib.import_module(f"{root}.processing_{home}")
+        return importlib.import_module(f"{package}.processing_{home}")
     except ModuleNotFoundError:
         # Pixtral's processor takes one size function from the torchvision image processor's module;
         # the PIL twin's module has the same function, so it stands in while the processor is imported.
-        sys.modules[needed] = importlib.import_module(f"{root}.image_processing_pil_{home}")
+        needed = f"{package}.image_processing_{home}"
+        sys.modules[needed] = importlib.import_module(f"{package}.image_processing_pil_{home}")
         try:
-            module = importlib.import_module(f"{root}.processing_{home}")
+            return importlib.import_module(f"{package}.processing_{home}")
         finally:
             del sys.modules[needed]
-    return getattr(module, name)
 
 
 def _video_settings(folder: Path) -> dict[str, Any]:
@@ -311,7 +320,7 @@ def answer(
     architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
     model_class = getattr(transformers, architecture)
     model = model_class.from_pretrained(folder, dtype=torch.float32).eval()
-    turns = [
+    conversations = [
         [
             {
                 "role": "user",
@@ -320,15 +329,23 @@ def answer(
         ]
         for image in images
     ]
+    # A model that can think aloud is told not to, as for alt text.
+    extra = {"enable_thinking": False} if "enable_thinking" in processor.chat_template else {}
     inputs = processor.apply_chat_template(
-        turns,
+        conversations,
         add_generation_prompt=True,
         tokenize=True,
         return_dict=True,
         return_tensors="pt",
         processor_kwargs={"padding": True, "padding_side": "left"},
+        **extra,
     )
     with torch.inference_mode():
         ids = model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
     new = ids[:, inputs["input_ids"].shape[1] :]
     return [text.strip() for text in processor.batch_decode(new, skip_special_tokens=True)]
+
+
+def reference(folder: Path, image: Image.Image, prompt: str, max_new_tokens: int) -> str:
+    """What transformers answers where AutoProcessor would ask for torchvision, which images do not need."""
+    return answer(image_only_processor(folder), folder, [image], prompt, max_new_tokens)[0]

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from checkpoints.common_modern import (
-    answer,
-    byte_tokenizer,
-    decoder,
-    image_only_processor,
-    open_eyes,
-    save,
-    turns,
-)
+from checkpoints.common_modern import byte_tokenizer, decoder, open_eyes, reference, save, turns
+
+__all__ = ["build", "reference"]
 
 SPECIAL = [
     "[PAD]",
@@ -82,7 +75,3 @@ def build(folder: Path) -> None:
             "[|assistant|]\n",
         ),
     )
-
-
-def reference(folder: Path, image: Any, prompt: str, max_new_tokens: int) -> str:
-    return answer(image_only_processor(folder), folder, [image], prompt, max_new_tokens)[0]

@@ -9,8 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from checkpoints.common_modern import answer, decoder, image_only_processor, open_eyes, save, turns
+from checkpoints.common_modern import decoder, open_eyes, reference, save, turns
 from checkpoints.gemma3 import tokenizer
+
+__all__ = ["build", "reference"]
 
 NAMED = {
     "boi_token": "<|image>",
@@ -96,7 +98,3 @@ def _one_processor_file(folder: Path, listening: dict[str, Any]) -> None:
     }
     looking.unlink()
     (folder / "processor_config.json").write_text(json.dumps(told, indent=2))
-
-
-def reference(folder: Path, image: Any, prompt: str, max_new_tokens: int) -> str:
-    return answer(image_only_processor(folder), folder, [image], prompt, max_new_tokens)[0]

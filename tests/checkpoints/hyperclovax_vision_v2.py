@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from checkpoints.common_modern import (
-    answer,
-    byte_bpe,
-    chatml,
-    decoder,
-    image_only_processor,
-    open_eyes,
-    save,
-)
+from checkpoints.common_modern import byte_bpe, chatml, decoder, open_eyes, reference, save
+
+__all__ = ["build", "reference"]
 
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<|IMAGE_PAD|>", "<|VIDEO_PAD|>"]
 
@@ -60,7 +53,3 @@ def build(folder: Path) -> None:
         processor="HyperCLOVAXVisionV2Processor",
         template=chatml("<|IMAGE_PAD|>\n"),
     )
-
-
-def reference(folder: Path, image: Any, prompt: str, max_new_tokens: int) -> str:
-    return answer(image_only_processor(folder), folder, [image], prompt, max_new_tokens)[0]

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from checkpoints.common_modern import (
-    answer,
-    chatml,
-    decoder,
-    image_only_processor,
-    open_eyes,
-    qwen_tokenizer,
-    save,
-)
+from checkpoints.common_modern import chatml, decoder, open_eyes, qwen_tokenizer, reference, save
+
+__all__ = ["build", "reference"]
 
 NAMED = {
     "start_image_token": "<img>",
@@ -56,7 +49,3 @@ def build(folder: Path) -> None:
         template=chatml("<IMG_CONTEXT>\n"),
         settings={"image_seq_length": 16},
     )
-
-
-def reference(folder: Path, image: Any, prompt: str, max_new_tokens: int) -> str:
-    return answer(image_only_processor(folder), folder, [image], prompt, max_new_tokens)[0]

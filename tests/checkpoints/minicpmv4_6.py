@@ -6,15 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from checkpoints.common_modern import (
-    answer,
-    chatml,
-    decoder,
-    image_only_processor,
-    open_eyes,
-    qwen_tokenizer,
-    save,
-)
+from checkpoints.common_modern import chatml, decoder, open_eyes, qwen_tokenizer, reference, save
+
+__all__ = ["build", "reference"]
 
 NAMED = {
     "image_token": "<|image_pad|>",
@@ -92,7 +86,3 @@ def build(folder: Path) -> None:
     tokenizer = words()
     model = MiniCPMV4_6ForConditionalGeneration(MiniCPMV4_6Config(**settings(tokenizer)))
     write(folder, model, tokenizer, "MiniCPMV4_6Processor")
-
-
-def reference(folder: Path, image: Any, prompt: str, max_new_tokens: int) -> str:
-    return answer(image_only_processor(folder), folder, [image], prompt, max_new_tokens)[0]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from checkpoints.minicpmv4_6 import reference as reference
+from checkpoints.common_modern import reference
 from checkpoints.minicpmv4_6 import settings, words, write
+
+__all__ = ["build", "reference"]
 
 
 def build(folder: Path) -> None:

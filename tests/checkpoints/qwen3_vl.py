@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from checkpoints.common_modern import (
-    answer,
-    chatml,
-    decoder,
-    image_only_processor,
-    open_eyes,
-    qwen_tokenizer,
-    save,
-)
+from checkpoints.common_modern import chatml, decoder, open_eyes, qwen_tokenizer, reference, save
 from checkpoints.qwen2_5_vl import VISION
+
+__all__ = ["build", "reference"]
 
 
 def build(folder: Path) -> None:
@@ -62,7 +55,3 @@ def build(folder: Path) -> None:
         template=chatml("<|vision_start|><|image_pad|><|vision_end|>"),
         template_file="chat_template.json",
     )
-
-
-def reference(folder: Path, image: Any, prompt: str, max_new_tokens: int) -> str:
-    return answer(image_only_processor(folder), folder, [image], prompt, max_new_tokens)[0]

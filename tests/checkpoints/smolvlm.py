@@ -8,15 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from checkpoints.common_modern import (
-    answer,
-    byte_bpe,
-    decoder,
-    image_only_processor,
-    open_eyes,
-    save,
-    turns,
-)
+from checkpoints.common_modern import byte_bpe, decoder, open_eyes, reference, save, turns
+
+__all__ = ["build", "reference"]
 
 TAGS = ["<global-img>", *(f"<row_{r}_col_{c}>" for r in range(1, 7) for c in range(1, 7))]
 
@@ -84,7 +78,3 @@ def build(folder: Path) -> None:
         template_file="chat_template.json",
         settings={"image_seq_len": 16},
     )
-
-
-def reference(folder: Path, image: Any, prompt: str, max_new_tokens: int) -> str:
-    return answer(image_only_processor(folder), folder, [image], prompt, max_new_tokens)[0]
