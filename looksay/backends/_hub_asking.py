@@ -210,10 +210,10 @@ class Asking:
             return self.processor(images=images, return_tensors="pt")
         texts = [prompt] * len(images)
         inputs = self.processor(images=images, text=texts, return_tensors="pt", padding=True)
+        inputs.pop("token_type_ids", None)  # BERT's tokenizer makes them, no captioner takes them
         if self.captioner.open_ended:
-            for name in ("input_ids", "attention_mask", "token_type_ids"):
-                if name in inputs:
-                    inputs[name] = inputs[name][:, :-1]
+            for name in ("input_ids", "attention_mask"):
+                inputs[name] = inputs[name][:, :-1]
         return inputs
 
     def _chat(self, questions: Sequence[Question]) -> Any:

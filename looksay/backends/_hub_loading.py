@@ -62,6 +62,8 @@ def open_checkpoint(model: str, options: LoadOptions) -> Checkpoint:
         raise BackendError(_advice(model, error)) from error
     captioner = CAPTIONERS.get(model_type)
     if captioner is None and not getattr(processor, "chat_template", None):
+        processor.chat_template = processor.tokenizer.chat_template  # where some releases keep it
+    if captioner is None and not processor.chat_template:
         raise BackendError(
             f"hub:{model} ({model_type}) has no chat template, so there is no telling how to ask it. "
             "Expected chat_template.jinja beside its config.json; releases of it since 2024 have one. "

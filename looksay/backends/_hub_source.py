@@ -51,7 +51,7 @@ def locate(name: str) -> Path:
                 f"{' or '.join(WEIGHTS)}, or all the parts that the index beside it lists."
             )
         return folder
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name):
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", name):
         raise BackendError(
             f"There is no folder {name}. Expected a folder, or OWNER/NAME of a model on the hub."
         )
@@ -181,7 +181,7 @@ def _download(repository: str, revision: str) -> Path:
         keep = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py"]
         snapshot_download(
             repository,
-            revision=info.sha,
+            revision=revision,  # not the commit: only by this name is it found again without asking
             allow_patterns=[*keep, "model*.safetensors" if safe else "pytorch_model*.bin"],
         )
     except GatedRepoError as error:
@@ -199,7 +199,7 @@ def _download(repository: str, revision: str) -> Path:
             f"{what}, and no hub is in reach ({type(error).__name__}). With a network, type: "
             f"hf download {repository}. {copy}"
         ) from error
-    folder = cached(repository, info.sha or revision)
+    folder = cached(repository, revision)
     if folder is None:
         raise BackendError(
             f"hub:{repository} holds no {' or '.join(WEIGHTS)}, which transformers needs."

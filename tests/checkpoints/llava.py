@@ -20,20 +20,21 @@ CHAT = (
     "{% endfor %}"
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
+# Widths are multiples of 64, the block in which 4-bit weights share a scale.
 CLIP: dict[str, Any] = {
     "model_type": "clip_vision_model",
-    "hidden_size": 32,
-    "intermediate_size": 64,
+    "hidden_size": 64,
+    "intermediate_size": 128,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "image_size": 32,
     "patch_size": 8,
-    "projection_dim": 32,
+    "projection_dim": 64,
 }
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
     "hidden_size": 64,
-    "intermediate_size": 96,
+    "intermediate_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
