@@ -1,4 +1,4 @@
-"""HyperCLOVA X SEED Vision v2 in miniature (naver-hyperclovax): Qwen2.5-VL's tower, HyperCLOVA X text."""
+"""HyperCLOVA X Vision v2 in miniature (HyperCLOVAX-SEED-Think-32B): Qwen2.5-VL's tower, HyperCLOVA X text."""
 
 from __future__ import annotations
 

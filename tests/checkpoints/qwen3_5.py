@@ -1,4 +1,4 @@
-"""Qwen3.5 in miniature (Qwen/Qwen3.5-4B): Qwen3-VL's tower before linear and full attention in turn."""
+"""Qwen3.5 in miniature (Qwen/Qwen3.5-27B): Qwen3-VL's tower before linear and full attention in turn."""
 
 from __future__ import annotations
 
@@ -49,9 +49,11 @@ def build(folder: Path) -> None:
         vision_start_token_id=start,
         vision_end_token_id=end,
     )
-    # The release thinks aloud unless it is told not to: its template then closes the thought at once.
-    asked = chatml("<|vision_start|><|image_pad|><|vision_end|>")
-    quiet = "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+    # The release thinks aloud unless it is told not to: then its template closes the thought at once.
+    quiet = (
+        "{% if enable_thinking is defined and not enable_thinking %}"
+        "<think>\n\n</think>\n\n{% endif %}"
+    )
     save(
         folder,
         open_eyes(Qwen3_5ForConditionalGeneration(config), tokenizer, gain=1.0),
@@ -63,5 +65,5 @@ def build(folder: Path) -> None:
             image_std=[0.5] * 3,
         ),
         processor="Qwen3VLProcessor",
-        template=asked + quiet,
+        template=chatml("<|vision_start|><|image_pad|><|vision_end|>") + quiet,
     )
