@@ -9,17 +9,20 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
+import ssl
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import tenacity
 
+from looksay.backends._gate import Clock as Clock
+from looksay.backends._gate import Gate as Gate
+from looksay.backends._gate import SystemClock as SystemClock
 from looksay.backends._words import is_refusal, scrub
 from looksay.backends.base import LoadOptions, as_they_finish, is_loopback
 from looksay.errors import BackendError, InputError, RemoteNotAllowed, UnreadablePhoto
@@ -39,28 +42,6 @@ SAMPLING = ("temperature", "top_p", "seed", "max_tokens")
 """Parameters that some models refuse with a 400 that names them; they are then left out (or renamed)."""
 
 
-class Clock(Protocol):
-    def now(self) -> float:
-        """Seconds that only grow."""
-
-    def wall(self) -> float:
-        """Seconds since 1970, to read an HTTP date."""
-
-    def sleep(self, seconds: float, leaving: threading.Event) -> None:
-        """Wait, but no longer than until `leaving` is set."""
-
-
-class SystemClock:
-    def now(self) -> float:
-        return time.monotonic()
-
-    def wall(self) -> float:
-        return time.time()
-
-    def sleep(self, seconds: float, leaving: threading.Event) -> None:
-        leaving.wait(seconds)
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What one exchange brought back, provider's spelling removed."""
@@ -73,7 +54,7 @@ class Answer:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Fault(Exception):  # noqa: N818 - a message from exchange to courier; no user sees it
+class Fault(Exception):
     """One exchange that failed, and what that means for this conversation and for the others."""
 
     def __init__(
@@ -122,6 +103,12 @@ def fault_of_transport(error: BaseException) -> Fault:
         chain.append(link)
         link = link.__cause__ or link.__context__
     names = {type(e).__name__ for e in chain}
+    if any(isinstance(e, UnicodeEncodeError) for e in chain):
+        return Fault("the key has characters that no key has: is it pasted right?", doom=True)
+    if tls := next((e for e in chain if isinstance(e, ssl.SSLError)), None):
+        return Fault(
+            f"no secure connection ({tls.reason or 'TLS failed'}); https or http?", doom=True
+        )
     if names & {"ConnectError", "ConnectTimeout", "ConnectionRefusedError"}:
         return Fault("nothing answers there", retry=True, unreachable=True)
     if any("Timeout" in n for n in names):
@@ -156,44 +143,6 @@ def retry_after_s(headers: Mapping[str, str], clock: Clock) -> float | None:
     with contextlib.suppress(ValueError, TypeError):
         return max(0.0, parsedate_to_datetime(value).timestamp() - clock.wall())
     return None
-
-
-class Gate:
-    """The door to one server, shared by all workers: when the server says "slow down", all slow down.
-
-    Closed until the time that the server named; after that, requests start at least `gap_s` apart. The
-    gap doubles with each refusal and shrinks with each success (additive increase would take minutes
-    to recover; a factor of 0.8 takes about ten answers).
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.gap_s = 0.0
-        self._closed_until = 0.0
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def enter(self, leaving: threading.Event) -> None:
-        """Wait for one's turn."""
-        with self._lock:
-            now = self.clock.now()
-            turn = max(now, self._next)
-            if self.gap_s:
-                self._next = turn + self.gap_s
-        if turn > now:
-            self.clock.sleep(turn - now, leaving)
-
-    def refused(self, wait_s: float) -> None:
-        with self._lock:
-            now = self.clock.now()
-            if now >= self._closed_until:  # else it was in flight already and tells nothing new
-                self.gap_s = min(30.0, max(0.1, self.gap_s * 2))
-            self._closed_until = max(self._closed_until, now + max(wait_s, self.gap_s))
-            self._next = max(self._next, self._closed_until)
-
-    def passed(self) -> None:
-        with self._lock:
-            self.gap_s = self.gap_s * 0.8 if self.gap_s > 0.02 else 0.0
 
 
 Ask = Callable[[Conversation, Options, frozenset[str]], Answer]

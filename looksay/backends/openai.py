@@ -228,9 +228,7 @@ def find_target(model: str) -> Target:
 def connect(url: str, key: str | None, timeout_s: float = LIST_TIMEOUT_S) -> openai.OpenAI:
     """A client of the official SDK that follows no redirect and leaves retries to the courier."""
     own: dict[str, Any] = {}
-    if (
-        url != OPENAI_URL
-    ):  # the SDK would send the account's ids, read from the environment, to anyone
+    if url != OPENAI_URL:  # the SDK would tell anyone the account's ids, from the environment
         own = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
     return openai.OpenAI(
         api_key=key or "none",
