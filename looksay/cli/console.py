@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
-    from looksay.api import Library
+    from looksay.api import Library, Status
     from looksay.describe.run import DescribeReport
     from looksay.library.apply import ApplyReport
     from looksay.library.scan import ScanReport
@@ -77,10 +77,10 @@ def print_scan(report: ScanReport, library: Library, *, and_next: bool = True) -
         next_step(library)
 
 
-def next_step(library: Library) -> None:
+def next_step(library: Library, found: Status | None = None) -> None:
     """What to type next, from what the library lacks."""
     here = "" if library.root == Path.cwd() else f" {library.root}"
-    found = library.status()
+    found = found or library.status()
     if found.scan.missing + found.scan.empty and not found.described_photos:
         out.print(f"Next: looksay describe{escape(here)}")
     elif found.described_photos and not found.decisions:

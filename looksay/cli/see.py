@@ -60,7 +60,7 @@ def status(path: PathArgument = Path(), db: DbOption = None, as_json: JsonOption
                 "Decisions: "
                 + ", ".join(f"{n} {state}" for state, n in sorted(found.decisions.items()))
             )
-        console.next_step(library)
+        console.next_step(library, found)
 
 
 @app.command(rich_help_panel=SEE)

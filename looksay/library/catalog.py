@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -378,39 +379,40 @@ class Catalog:
         return [
             (r[0], r[1])
             for r in self.rows(
-                "SELECT path, fault FROM place WHERE gone = 0 AND fault IS NOT NULL UNION ALL "
+                "SELECT path, fault FROM place WHERE +gone = 0 AND fault IS NOT NULL UNION ALL "
                 "SELECT path, fault FROM page WHERE fault IS NOT NULL ORDER BY 1"
             )
         ]
 
     def counts(self) -> dict[str, int]:
         """The library in numbers, as `ScanReport` names them."""
-        numbers: dict[str, int] = {
-            "files": self.one("SELECT count(*) FROM place WHERE gone = 0 AND fault IS NULL"),
+        files: Counter[str] = Counter()
+        alone: Counter[str] = Counter()
+        for row in self.rows(
+            "SELECT shown, state, count(*) AS n FROM place WHERE gone = 0 GROUP BY shown, state"
+        ):
+            files[row["state"]] += row["n"]
+            alone[row["state"]] += 0 if row["shown"] else row["n"]
+        states: Counter[str] = Counter(
+            {r[0]: r[1] for r in self.rows("SELECT state, count(*) FROM placement GROUP BY state")}
+        )
+        return {
+            "files": files.total() - files["fault"],
             "photos": self.one(
-                "SELECT count(DISTINCT photo_id) FROM place WHERE gone = 0 AND fault IS NULL"
+                "SELECT count(*) FROM (SELECT DISTINCT photo_id FROM place WHERE photo_id IS NOT NULL AND +gone = 0)"
             ),
-            "near_duplicates": self.one(
-                "SELECT count(*) FROM photo WHERE lead_id IS NOT NULL AND lead_id != id"
-            ),
+            "near_duplicates": self.one("SELECT count(*) FROM photo WHERE lead_id != id"),
             "pages": self.one("SELECT count(*) FROM page"),
-            "placements": self.one("SELECT count(*) FROM placement"),
+            "placements": states.total(),
             "elsewhere": self.one(
                 "SELECT count(*) FROM placement m LEFT JOIN place l ON l.path = m.path AND l.gone = 0 WHERE l.path IS NULL"
             ),
+            "missing": states["missing"] + alone["missing"],
+            "empty": states["empty"] + alone["empty"],
+            "decorative": states["decorative"],
+            "described": states["text"] + alone["text"],
+            "variable": states["variable"],
         }
-        states = {
-            r[0]: r[1] for r in self.rows("SELECT state, count(*) FROM placement GROUP BY state")
-        }
-        alone = {
-            r[0]: r[1]
-            for r in self.rows(
-                "SELECT alt IS NOT NULL, count(*) FROM place WHERE gone = 0 AND shown = 0 AND fault IS NULL GROUP BY 1"
-            )
-        }
-        numbers["missing"] = states.get("missing", 0) + alone.get(0, 0)
-        numbers["described"] = states.get("text", 0) + alone.get(1, 0)
-        return numbers | {n: states.get(n, 0) for n in ("empty", "decorative", "variable")}
 
     def has_place(self, path: str) -> bool:
         return self.one("SELECT 1 FROM place WHERE path = ? AND gone = 0", (path,)) is not None

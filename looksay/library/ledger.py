@@ -437,7 +437,7 @@ _ON_PAGES = """
   WHERE m.path IS NOT NULL"""
 _ALONE = """
   SELECT l.photo_id, l.path, '' AS page, 0 AS occurrence, -1 AS number, l.alt,
-    CASE WHEN l.alt IS NULL THEN 'missing' WHEN trim(l.alt) = '' THEN 'empty' ELSE 'text' END AS source,
+    l.state AS source,
     NULL AS context, p.lead_id
   FROM place l JOIN photo p ON p.id = l.photo_id"""
 _TARGETS = f"""SELECT * FROM ({_ON_PAGES} UNION ALL {_ALONE} WHERE l.gone = 0 AND l.shown = 0)

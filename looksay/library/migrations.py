@@ -28,10 +28,13 @@ CREATE TABLE place (
   mtime_ns INTEGER NOT NULL, fault TEXT,
   alt TEXT, extended TEXT, alt_from TEXT,       -- the photo's own text: 'embedded' or 'sidecar'
   sidecar TEXT, sidecar_mtime_ns INTEGER, sidecar_sha256 BLOB,
-  shown INTEGER NOT NULL DEFAULT 0, gone INTEGER NOT NULL DEFAULT 0
+  shown INTEGER NOT NULL DEFAULT 0, gone INTEGER NOT NULL DEFAULT 0,
+  state TEXT GENERATED ALWAYS AS (CASE WHEN fault IS NOT NULL THEN 'fault' WHEN alt IS NULL THEN 'missing'
+    WHEN trim(alt) = '' THEN 'empty' ELSE 'text' END) STORED
 ) WITHOUT ROWID;
-CREATE INDEX place_photo ON place(photo_id);
-CREATE INDEX place_state ON place(gone, shown, fault IS NULL, alt IS NULL, photo_id);
+CREATE INDEX place_photo ON place(photo_id, gone);
+CREATE INDEX place_state ON place(gone, shown, state);
+CREATE INDEX place_fault ON place(path) WHERE fault IS NOT NULL;
 CREATE TABLE page (
   path TEXT PRIMARY KEY, sha256 BLOB, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
   encoding TEXT, title TEXT, fault TEXT

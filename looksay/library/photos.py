@@ -27,6 +27,8 @@ class Inspection:
     fault: str | None = None
     alt: str | None = None
     extended: str | None = None
+    reduced: bytes = b""
+    """The picture in 32 × 32 px of RGB, to hold against another; empty where it has no hash."""
 
 
 def inspect(path: Path, max_pixels: int = images.MAX_PIXELS) -> Inspection:
@@ -50,15 +52,18 @@ def inspect(path: Path, max_pixels: int = images.MAX_PIXELS) -> Inspection:
         with images.open_image(source, max_pixels=max_pixels) as image:
             form, size, info = image.format or "?", image.size, image.info
             packet = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
-            if image.getexif().get(274, 1) in (5, 6, 7, 8):
+            if images.orientation(image) >= 5:
                 size = size[1], size[0]
-            dhash = difference_hash(images.upright_rgb(image, max_side_px=72))
+            rgb = images.upright_rgb(image, max_side_px=72)
     except UnreadablePhoto as error:
         return Inspection(sha256, None, str(error))
     alt, extended = (
         xmp.read(packet.encode() if isinstance(packet, str) else packet) if packet else (None, None)
     )
-    return Inspection(sha256, Picture(form, size[0], size[1], dhash), None, alt, extended)
+    dhash = difference_hash(rgb)
+    picture = Picture(form, size[0], size[1], dhash)
+    reduced = b"" if dhash is None else _reduce(rgb)
+    return Inspection(sha256, picture, None, alt, extended, reduced)
 
 
 def difference_hash(rgb: Pillow.Image) -> int | None:
@@ -76,15 +81,23 @@ def difference_hash(rgb: Pillow.Image) -> int | None:
     return bits - 2**64 if bits >= 2**63 else bits
 
 
-def same_picture(one: Path, other: Path) -> bool:
-    """Whether two files show the same picture, resized or recompressed: no spot of a 32 × 32 reduction
-    differs by more than 40 of 255. It keeps apart screenshots and charts of one template."""
+def reduction(path: Path) -> bytes:
+    """The picture of a file in 32 × 32 px of RGB; empty where it cannot be read."""
     try:
-        a, b = (
-            images.load_rgb(p, max_side_px=128).resize((32, 32), Pillow.Resampling.BOX)
-            for p in (one, other)
-        )
+        return _reduce(images.load_rgb(path, max_side_px=72))
     except UnreadablePhoto:
+        return b""
+
+
+def same_picture(one: bytes, other: bytes) -> bool:
+    """Whether two reductions are of one picture, resized or recompressed: no value of one differs from
+    the other's by more than 40 of 255. It keeps apart screenshots and charts of one template."""
+    if not one or not other:
         return False
+    a, b = (Pillow.frombytes("RGB", (32, 32), data) for data in (one, other))
     extrema = ImageChops.difference(a, b).getextrema()
     return all(int(high) <= 40 for _, high in extrema)  # type: ignore[misc]
+
+
+def _reduce(rgb: Pillow.Image) -> bytes:
+    return rgb.resize((32, 32), Pillow.Resampling.BOX).tobytes()

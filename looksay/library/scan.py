@@ -34,6 +34,7 @@ Progress = Callable[[int, str], None]
 """Called with (files done, path)."""
 
 _BATCH_S = 0.5
+_REDUCTIONS_KEPT = 1000
 _STATIC_FOLDERS = ("", "static", "public", "src", "source", "assets", "content")
 
 
@@ -96,6 +97,7 @@ class Scanner:
         self._unlisted: list[str] = []
         self._folders: set[tuple[int, int]] = set()
         self._pages: list[_Walked] = []
+        self._reduced: dict[int, bytes] = {}
 
     def run(self, paths: Sequence[Path]) -> ScanReport:
         started = time.perf_counter()
@@ -262,9 +264,7 @@ class Scanner:
         if seen.picture and seen.sha256:
             photo_id = self.catalog.photo_of(seen.sha256)
             if photo_id is None:
-                photo_id = self.catalog.add_photo(
-                    seen.picture, seen.sha256, self._lead(seen, item.path)
-                )
+                photo_id = self.catalog.add_photo(seen.picture, seen.sha256, self._lead(seen))
         alt, extended, source = (
             seen.alt,
             seen.extended,
@@ -292,11 +292,16 @@ class Scanner:
             )
         )
 
-    def _lead(self, seen: photos.Inspection, path: Path) -> int | None:
+    def _lead(self, seen: photos.Inspection) -> int | None:
+        """The leader of the near-duplicate group that a new photo belongs to, if there is one."""
         assert seen.picture is not None
         for lead in self.catalog.near(seen.picture):
-            other = self.catalog.path_of(lead)
-            if other and photos.same_picture(self.root / other, path):
+            if lead not in self._reduced:
+                other = self.catalog.path_of(lead)
+                if len(self._reduced) >= _REDUCTIONS_KEPT:
+                    self._reduced.pop(next(iter(self._reduced)))
+                self._reduced[lead] = photos.reduction(self.root / other) if other else b""
+            if photos.same_picture(self._reduced[lead], seen.reduced):
                 return lead
         return None
 
