@@ -92,13 +92,9 @@ def served_names() -> list[str]:
 
 def hub_names() -> list[str]:
     """Checkpoints in the hub's cache that the `hub` backend can run, without "hub:"."""
-    if "hub" not in plugins.names("looksay.backends") or not _installed("torch", "transformers"):
+    if not all(importlib.util.find_spec(module) for module in ("torch", "transformers")):
         return []
-    try:
-        found = plugins.load("looksay.backends", "hub", "backend").discover()
-    except Exception:  # without its extra, or with a broken cache, there is nothing to offer
-        return []
-    return [str(name).removeprefix("hub:") for name in found]
+    return [name.removeprefix("hub:") for name in _discovered("hub")]
 
 
 def find_served() -> list[Served]:
@@ -184,10 +180,14 @@ def _preset(name: str) -> presets.Preset | None:
 
 
 def _has_facts() -> bool:
-    if "facts" not in plugins.names("looksay.backends"):
-        return False
-    return _installed("numpy", "cv2", "rapidocr", "onnxruntime")
+    return bool(_discovered("facts"))
 
 
-def _installed(*modules: str) -> bool:
-    return all(importlib.util.find_spec(module) for module in modules)
+def _discovered(backend: str) -> list[str]:
+    """What a backend says that it can serve here; nothing where it is absent or cannot even look."""
+    try:
+        return [
+            str(name) for name in plugins.load("looksay.backends", backend, "backend").discover()
+        ]
+    except Exception:  # without its extra, or with a broken cache, there is nothing to offer
+        return []
