@@ -136,7 +136,8 @@ def open_eyes(model: Any, tokenizer: Any, *, seed: int = 0, gain: float = 1.6) -
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.ndim >= 2 and "norm" not in name:
-                inputs = weight[0].numel()
+                # Experts lie in one stack; everything else has its outputs first.
+                inputs = weight.shape[-1] if "experts" in name else weight[0].numel()
                 weight.normal_(0.0, gain / inputs**0.5, generator=generator)
         rows = model.get_output_embeddings().weight
         if rows is model.get_input_embeddings().weight:
