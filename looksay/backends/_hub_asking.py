@@ -44,6 +44,7 @@ CAPTIONERS = {
     "blip-2": Captioner(always_text=True, speaker="language_model"),
     "florence2": Captioner(prompt="<DETAILED_CAPTION>"),
     "git": Captioner(open_ended=True),
+    "paligemma": Captioner(prompt="caption en"),
     "vision-encoder-decoder": Captioner(takes_text=False),
 }
 
@@ -210,8 +211,10 @@ class Asking:
             return self.processor(images=images, return_tensors="pt")
         texts = [prompt] * len(images)
         inputs = self.processor(images=images, text=texts, return_tensors="pt", padding=True)
-        inputs.pop("token_type_ids", None)  # BERT's tokenizer makes them, no captioner takes them
         if self.captioner.open_ended:
+            inputs.pop(
+                "token_type_ids", None
+            )  # BERT's tokenizer makes them, GIT does not take them
             for name in ("input_ids", "attention_mask"):
                 inputs[name] = inputs[name][:, :-1]
         return inputs

@@ -160,6 +160,12 @@ def test_a_captioner_goes_on_from_the_words_it_is_given(kind: str, hub: Any, bui
     assert (said.prompt_tokens or 0) >= 5
 
 
+@pytest.mark.parametrize("kind", ["florence2", "paligemma"])
+def test_a_captioner_that_needs_a_task_has_one(kind: str, hub: Any) -> None:
+    task = builder(kind).PROMPT
+    assert only(hub(kind), ask(0, "")).text == only(hub(kind), ask(0, task)).text != ""
+
+
 def test_a_captioner_says_that_it_takes_one_image(hub: Any) -> None:
     two = Conversation.ask(Image(photo(0)), Image(photo(1)))
     assert only(hub("blip"), two).error == "this captioner takes exactly one image, and was given 2"
