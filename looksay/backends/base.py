@@ -78,7 +78,6 @@ class LoadOptions:
 
     allow_remote: bool = False
     concurrency: int | None = None
-    timeout_s: float = 120.0
     retries: int = 5
     device: str = "auto"
     """auto, cpu, cuda, mps (hub)."""
@@ -121,6 +120,11 @@ def load(name: str, options: LoadOptions | None = None) -> Backend:
         from looksay.backends.auto import choose
 
         return load(choose().name, options)
+    if not model and provider not in plugins.names("looksay.backends"):
+        from looksay.backends import presets
+
+        if provider in {preset.name for preset in presets.all()}:
+            return load(presets.resolve(provider), options)
     module = plugins.load("looksay.backends", provider, "backend")
     backend = cast(Backend, module.load(model, options))
     if backend.profile.remote and not options.allow_remote:

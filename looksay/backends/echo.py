@@ -14,7 +14,7 @@ from looksay.types import Completion, Conversation, Options
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """Answers "Echo 1a2b3c4d." where the digits come from the bytes of the images and the text.
+    """Answers "Echo 0123456789." where the digits come from the bytes of the images and the text.
 
     `model` may hold a delay in seconds ("echo:0.05"), so that interruptions can be tried.
     """
@@ -55,7 +55,7 @@ class Echo:
                 else:
                     source = part.source
                     digest.update(source.read_bytes() if isinstance(source, Path) else source)
-        return f"Echo {digest.hexdigest()[:8]}."
+        return f"Echo {int.from_bytes(digest.digest()[:4]):010d}."
 
 
 def load(model: str, options: LoadOptions) -> Echo:

@@ -102,6 +102,13 @@ def find(name: str) -> Preset:
     raise UnknownName("preset", name, [preset.name for preset in all()])
 
 
+def resolve(name: str) -> str:
+    """The backend of a preset to use now: one that is ready here, else the first that there is."""
+    preset = find(name)
+    ready = next((s.ready for s in available() if s.preset == preset), ())
+    return (*ready, *preset.backends)[0]
+
+
 def of(provider: str, model: str) -> Preset | None:
     """The preset that a provider knows as `model`, if there is one."""
     for preset in all():

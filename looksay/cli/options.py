@@ -80,6 +80,9 @@ TrustOption = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="For hub models that bring their own code: run it."),
 ]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", min=1, help="Seconds to wait for one answer.")
+]
 WorkersOption = Annotated[
     int | None, typer.Option("--concurrency", min=1, help="Requests at once, or photos per batch.")
 ]

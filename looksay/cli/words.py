@@ -27,12 +27,14 @@ from looksay.cli.options import (
     PathArgument,
     QuantizeOption,
     RemoteOption,
+    TimeoutOption,
     TrustOption,
     WorkersOption,
     app,
     open_library,
 )
 from looksay.errors import InputError
+from looksay.types import Options
 
 if TYPE_CHECKING:
     from looksay.api import Library
@@ -59,6 +61,7 @@ def describe(
     dtype: DtypeOption = "auto",
     quantize: QuantizeOption = None,
     trust_remote_code: TrustOption = False,
+    timeout: TimeoutOption = 120.0,
     db: DbOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,6 +79,7 @@ def describe(
                 language=language,
                 which="all" if everything else "missing",
                 again=again,
+                options=Options(timeout_s=timeout),
                 limit=limit,
                 max_cost_usd=max_cost,
                 load_options=load,
@@ -149,6 +153,7 @@ def upgrade(
     dtype: DtypeOption = "auto",
     quantize: QuantizeOption = None,
     trust_remote_code: TrustOption = False,
+    timeout: TimeoutOption = 120.0,
     db: DbOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -162,6 +167,7 @@ def upgrade(
             path=path,
             language=language,
             which="ai",
+            options=Options(timeout_s=timeout),
             limit=limit,
             max_cost_usd=max_cost,
             load_options=load,

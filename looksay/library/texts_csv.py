@@ -18,8 +18,10 @@ from looksay.library.catalog import Catalog
 from looksay.library.ledger import Target
 
 REQUIRED = ("photo", "page", "occurrence", "text")
-OPTIONAL = ("language", "decorative", "extended")
-IGNORED = ("state", "model", "current", "notes", "proposed_decorative")
+OPTIONAL = ("language", "decorative", "extended", "state")
+"""`state` as `looksay export` writes it: a row with a model's words is left alone unless its text or its
+state was changed ("reviewed" accepts it)."""
+IGNORED = ("model", "current", "notes")
 """What `looksay export` adds for the reader."""
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "y", "x"}), frozenset({"", "0", "false", "no", "n"})
 
@@ -45,6 +47,7 @@ class _Row:
     extended: str
     language: str
     decorative: bool
+    state: str
 
 
 def read_into(
@@ -64,24 +67,38 @@ def _take(catalog: Catalog, row: _Row, report: ImportReport, default: str) -> No
     target = _target(catalog, row)
     if target is None:
         shown = f"{row.page} does not show {row.photo} (occurrence {row.occurrence})"
-        report.problems.append(
-            (row.line, shown if row.page else f"there is no photo {row.photo} in the library")
-        )
+        missing = f"there is no photo {row.photo} in the library"
+        report.problems.append((row.line, shown if row.page else missing))
         return
     if not row.text.strip() and not row.decorative:
         report.blank += 1
         return
-    state, text = ("decorative", "") if row.decorative else ("human", row.text)
     language = target.language(row.language or None, default)
     standing = catalog.ledger.words(target, language)
-    if standing.own and (standing.state, standing.text, standing.extended) == (
-        state,
-        text,
-        row.extended,
+    said = ("", "") if row.decorative else (row.text, row.extended)
+    same = said == (standing.text, standing.extended)
+    if row.decorative:
+        state = "decorative"
+    elif row.state == "reviewed" and same and standing.state in ("ai", "draft"):
+        state = "reviewed"
+    else:
+        state = "human"
+    # An exported row that nobody touched decides nothing: only what a person changed is a person's.
+    if (
+        (standing.own or row.state)
+        and same
+        and (state == standing.state or row.state == standing.state)
     ):
         report.unchanged += 1
         return
-    catalog.ledger.decide(target, state, text=text, extended=row.extended, language=language)
+    catalog.ledger.decide(
+        target,
+        state,
+        text=said[0],
+        extended=said[1],
+        language=language,
+        generation_id=standing.generation_id if state == "reviewed" else None,
+    )
     report.imported += 1
 
 
@@ -160,6 +177,7 @@ def _row(
             values.get("extended", ""),
             values.get("language", "").strip() or language,
             decorative in _TRUE,
+            values.get("state", "").strip(),
         )
     return None
 
