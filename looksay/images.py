@@ -1,28 +1,82 @@
 """Reading pictures: one door for every format, every limit and every fault.
 
-Pillow reads JPEG, PNG, WebP, GIF, AVIF, TIFF and BMP, pillow-heif reads HEIC, and resvg draws SVG. Whatever comes in, what comes out is upright 8-bit RGB of the first frame.
+Pillow reads JPEG, PNG, WebP, GIF, AVIF, TIFF and BMP, pillow-heif reads HEIC, and resvg draws SVG
+(`looksay.svg`). Whatever comes in, what comes out is upright 8-bit RGB of the first frame.
 """
 
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from pathlib import Path
-from typing import IO, cast
+from typing import cast
 
+from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as Pillow
-from PIL import ImageOps, UnidentifiedImageError
 
+from looksay import svg
 from looksay.errors import UnreadablePhoto
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before decoding: 100 megapixels are 300 MB of RGB."""
 
 PHOTO_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp", ".svg"]
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".png",
+        ".webp",
+        ".gif",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".svg",
+    ]
 )
 
+_TURNS = {
+    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
+    3: Pillow.Transpose.ROTATE_180,
+    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
+    5: Pillow.Transpose.TRANSPOSE,
+    6: Pillow.Transpose.ROTATE_270,
+    7: Pillow.Transpose.TRANSVERSE,
+    8: Pillow.Transpose.ROTATE_90,
+}
 _heif_registered = False
+
+
+class _Hush:
+    """Pillow's warnings (damaged EXIF) and its own size limit are off while any thread reads a picture:
+    our limit decides. Both are the process's, so they are saved by the first to come in and put back
+    by the last to leave."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+                self._limit, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                Pillow.MAX_IMAGE_PIXELS = self._limit
+                self._caught.__exit__(None, None, None)
+
+
+_hushed = _Hush()
 
 
 def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Pillow.Image:
@@ -32,40 +86,28 @@ def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Pillow.
     safe way to use them. The caller closes it.
     """
     try:
-        stream: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-    except OSError as error:
-        raise UnreadablePhoto(_reason(error)) from error
-    try:
-        head = stream.read(512)
-        if not head:
-            raise UnreadablePhoto("the file is empty (0 bytes)")
-        if looks_like_svg(head):
-            stream.seek(0)
-            return _rasterise(stream.read())
-        stream.seek(0)
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+            head = stream.read(512)
+            if not head:
+                raise UnreadablePhoto("the file is empty (0 bytes)")
+            if svg.is_svg(head):
+                return svg.rasterise(head + stream.read(), max_pixels)
         _register_heif(head)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged EXIF, bomb warnings: the limit below decides
-            previous, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None
-            try:
-                image = cast(Pillow.Image, Pillow.open(stream))
-            finally:
-                Pillow.MAX_IMAGE_PIXELS = previous
-        width_px, height_px = image.size
-        if width_px * height_px > max_pixels:
-            raise UnreadablePhoto(
-                f"{width_px} × {height_px} px is {width_px * height_px / 1e6:.0f} megapixels, over the "
-                f"limit of {max_pixels / 1e6:.0f} (setting: max_megapixels)"
-            )
-        return image
+        with _hushed:  # given a path, Pillow closes the file with the picture
+            opened = Pillow.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        image = cast(Pillow.Image, opened)
     except UnreadablePhoto:
-        stream.close()
         raise
-    except (
-        Exception
-    ) as error:  # decoders raise anything on damaged input: OSError, ValueError, struct.error …
-        stream.close()
+    except Exception as error:  # decoders raise anything on damaged input: ValueError, struct.error
         raise UnreadablePhoto(_reason(error)) from error
+    width_px, height_px = image.size
+    if width_px * height_px > max_pixels:
+        image.close()
+        raise UnreadablePhoto(
+            f"{width_px} × {height_px} px is {width_px * height_px / 1e6:.0f} megapixels, over the "
+            f"limit of {max_pixels / 1e6:.0f} (setting: max_megapixels)"
+        )
+    return image
 
 
 def upright_rgb(image: Pillow.Image, *, max_side_px: int | None = None) -> Pillow.Image:
@@ -75,21 +117,33 @@ def upright_rgb(image: Pillow.Image, *, max_side_px: int | None = None) -> Pillo
     Raises UnreadablePhoto where the pixel data is damaged or cut off.
     """
     try:
-        if max_side_px:
-            image.draft("RGB", (max_side_px, max_side_px))
-        if image.mode.startswith(("I;16", "I", "F")):
-            image = _to_8_bit(image)
-        if max_side_px and max(image.size) > max_side_px:
-            filter_ = Pillow.Resampling.LANCZOS if image.mode != "P" else Pillow.Resampling.NEAREST
-            image = _flatten(image) if image.mode == "P" else image
-            exif_holder = image
-            image = image.resize(_fit(image.size, max_side_px), filter_, reducing_gap=2.0)
-            image.info.update(exif_holder.info)
-        return _flatten(ImageOps.exif_transpose(image))
+        with _hushed:
+            if max_side_px:
+                image.draft("RGB", (max_side_px, max_side_px))
+            image.load()  # Pillow turns a TIFF while decoding, and then reports it as upright
+            turn = _TURNS.get(orientation(image))
+            if image.mode.startswith(("I;16", "I", "F")):
+                image = _to_8_bit(image)
+            if max_side_px and max(image.size) > max_side_px:
+                image = _flatten(image) if image.mode == "P" else image
+                info, size = image.info, _fit(image.size, max_side_px)
+                image = image.resize(size, Pillow.Resampling.LANCZOS, reducing_gap=2.0)
+                image.info.update(info)  # transparency may stand there
+            return _flatten(image if turn is None else image.transpose(turn))
     except UnreadablePhoto:
         raise
     except Exception as error:
         raise UnreadablePhoto(_reason(error)) from error
+
+
+def orientation(image: Pillow.Image) -> int:
+    """The EXIF orientation of a decoded picture, 1 to 8; 1 (upright) where there is none or the EXIF
+    data are damaged."""
+    try:
+        with _hushed:
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # as above: damaged EXIF raises anything, and the pixels may be fine
+        return 1
 
 
 def load_rgb(source: Path | bytes, *, max_side_px: int | None = None) -> Pillow.Image:
@@ -106,25 +160,6 @@ def encode_jpeg(source: Path | bytes, *, max_side_px: int = 1536, quality: int =
     out = io.BytesIO()
     clean.save(out, "JPEG", quality=quality)
     return out.getvalue()
-
-
-def looks_like_svg(head: bytes) -> bool:
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return text.startswith(b"<svg") or (
-        text.startswith((b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in text
-    )
-
-
-def _rasterise(svg: bytes) -> Pillow.Image:
-    import resvg_py
-
-    # Local text only: resources_dir is not given, so nothing outside the file is read.
-    png = bytes(
-        resvg_py.svg_to_bytes(svg_string=svg.decode("utf-8", "replace"), background="white")
-    )
-    image = cast(Pillow.Image, Pillow.open(io.BytesIO(png)))
-    image.format = "SVG"
-    return image
 
 
 def _register_heif(head: bytes) -> None:
@@ -156,7 +191,6 @@ def _flatten(image: Pillow.Image) -> Pillow.Image:
         flat.paste(rgba, mask=rgba.getchannel("A"))
     else:
         flat = image.convert("RGB")
-    flat.info.update({k: v for k, v in image.info.items() if k == "exif"})
     return flat
 
 
@@ -172,6 +206,8 @@ def _reason(error: BaseException) -> str:
         return "the file is gone"
     if isinstance(error, UnidentifiedImageError):
         return "not a picture in any format that looksay reads"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
     text = str(error) or type(error).__name__
     if "truncated" in text.lower():
         return "the file is cut off (truncated)"

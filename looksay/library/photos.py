@@ -50,11 +50,12 @@ def inspect(path: Path, max_pixels: int = images.MAX_PIXELS) -> Inspection:
         return Inspection(None, None, reason)
     try:
         with images.open_image(source, max_pixels=max_pixels) as image:
-            form, size, info = image.format or "?", image.size, image.info
-            packet = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
+            form, size = image.format or "?", image.size
+            rgb = images.upright_rgb(image, max_side_px=72)
             if images.orientation(image) >= 5:
                 size = size[1], size[0]
-            rgb = images.upright_rgb(image, max_side_px=72)
+            # A PNG may hold its XMP behind the pixels, so it is looked for after decoding.
+            packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     except UnreadablePhoto as error:
         return Inspection(sha256, None, str(error))
     alt, extended = (
