@@ -204,6 +204,16 @@ class Catalog:
                     "INSERT OR IGNORE INTO meta VALUES ('root', ?)", (str(root.resolve()),)
                 )
 
+    def reread_unless(self, rules: str) -> None:
+        """Have the next scan read all pages, and the photos that had a fault, where `rules` (a digest of
+        the settings that decide how they are read) are not those of the last scan."""
+        if self.one("SELECT value FROM meta WHERE key = 'rules'") == rules:
+            return
+        with self.transaction():
+            self.db.execute("UPDATE page SET mtime_ns = -1")
+            self.db.execute("UPDATE place SET mtime_ns = -1 WHERE fault IS NOT NULL")
+            self.db.execute("INSERT OR REPLACE INTO meta VALUES ('rules', ?)", (rules,))
+
     # --- what a scan saw --------------------------------------------------------------------------
 
     def places_in(self, folder: str) -> dict[str, sqlite3.Row]:

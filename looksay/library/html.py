@@ -80,6 +80,11 @@ class _Scanner(HTMLParser):
         line, column = self.getpos()
         return self._line_starts[line - 1] + column
 
+    def parse_marked_section(self, i: int, report: int = 1) -> int:
+        """`<![…`: browsers read it as a comment up to the next ">"; Python before 3.13.4 may raise."""
+        end = self.rawdata.find(">", i)
+        return end + 1 if end >= 0 else -1
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         at = self._offset()
         if tag == "img":
@@ -141,7 +146,7 @@ class _Scanner(HTMLParser):
             or bool(hidden and hidden.value == "true"),
             writable=not (alt and alt.value and any("\ue000" <= c <= "\uf8ff" for c in alt.value)),
         )
-        self.slots.append((at, last, slot))
+        self.slots.append((at, (self.text.find(">", last) + 1) or last, slot))
 
 
 def _source(found: dict[str, Attribute]) -> str:

@@ -7,7 +7,7 @@ are wrapped to note offsets, and each inline block's content is aligned with its
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -48,7 +48,7 @@ def parse(masked: Masked, text: str) -> Parsed:
             offsets = _align(token, text, lines, cursor if in_table else 0)
             cursor = offsets[-1] + 1
             if number and tokens[number - 1].type == "heading_open":
-                parsed.headings.append((lines[token.map[0]][0], _words(token.content)))
+                parsed.headings.append((lines[token.map[0]][0], _words(token.children or [])))
             _inline(token, text, offsets, in_table, masked, parsed)
         elif token.type == "html_block" and token.map and not _VERBATIM.match(token.content):
             # CommonMark shows Markdown inside an HTML block as it is; authors mean an image all the
@@ -113,9 +113,13 @@ def _alt_text(image: Token) -> str:
     return "".join(pieces)
 
 
-def _words(content: str) -> str:
-    content = re.sub(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])?", r"\1", content)
-    return " ".join(re.sub(r"[\ue000-\uf8ff]+|[*_`]|<[^>]*>", " ", content).split())
+def _words(tokens: Sequence[Token]) -> str:
+    """A heading's words, without those of its images."""
+    pieces = [
+        t.content if t.type in ("text", "code_inline") else " " * ("break" in t.type)
+        for t in tokens
+    ]
+    return " ".join(re.sub("[\ue000-\uf8ff]+", " ", "".join(pieces)).split())
 
 
 def _align(token: Token, text: str, lines: list[tuple[int, int]], cursor: int) -> list[int]:

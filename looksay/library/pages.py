@@ -25,6 +25,10 @@ MAX_PAGE_BYTES = 20_000_000
 _CHARSET = re.compile(
     rb"""<(?:meta|\?xml)[^>]*?(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.I
 )
+_WIDER = {
+    "ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "euc_kr": "cp949", "shift_jis": "cp932",
+    "gb2312": "gb18030", "gbk": "gb18030", "tis_620": "cp874",
+}  # fmt: skip
 _FRONT_MATTER = re.compile(r"\A(---|\+\+\+)[ \t]*\r?\n(.*?)(?:^\1[ \t]*(?:\r?\n|\Z))", re.S | re.M)
 _FIELD = re.compile(r"^([A-Za-z_][\w-]*)\s*[:=]\s*(.*?)\s*$", re.M)
 
@@ -91,7 +95,8 @@ def read(
         code, spans, links, headings = parsed.code, parsed.slots, parsed.links, parsed.headings
         visible = _blank(visible, code)
     code = [*code, *(m.span() for m in re.finditer(r"<!--.*?(?:-->|\Z)", visible, re.S))]
-    found, around = html.scan(masked, visible)
+    # Markdown images are blanked: their alt texts are no part of a caption or heading around them.
+    found, around = html.scan(masked, _blank(visible, [(a, b) for a, b, _ in spans]))
     spans = [*spans, *(s for s in found if not any(a <= s[0] < b for a, b, _ in spans))]
     spans += [
         s
@@ -103,8 +108,11 @@ def read(
     around.headings = sorted([*around.headings, *headings])
     title = variables.get("title") or around.title or next((h for _, h in around.headings), "")
     around.title, around.language = title, variables.get("lang") or around.language
-    plain = _blank(visible, [(a, b) for a, b, _ in spans])
-    contexts = tuple(_context(a, b, plain, around) for a, b, _ in spans)
+    plain, places = _without(visible, [(a, b) for a, b, _ in spans])
+    contexts = tuple(
+        _context(a, b, plain[:place], plain[place:], around)
+        for (a, b, _), place in zip(spans, places, strict=True)
+    )
     return Page(text, encoding, tuple(s for _, _, s in spans), contexts, title)
 
 
@@ -168,7 +176,10 @@ def decode(data: bytes) -> tuple[str, str]:
         candidates = ["utf-16-le" if data.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"]
     else:
         declared = _CHARSET.search(data[:2048])
-        candidates = ["utf-8", *([declared[1].decode("ascii", "replace")] if declared else [])]
+        candidates = [
+            "utf-8",
+            *(_meant(declared[1].decode("ascii", "replace")) if declared else []),
+        ]
         if b"\0" in data:
             raise PageError("the page holds NUL bytes: it is no text")
     for encoding in candidates:
@@ -179,6 +190,16 @@ def decode(data: bytes) -> tuple[str, str]:
         except (UnicodeError, LookupError):
             continue
     return data.decode("latin-1"), "latin-1"
+
+
+def _meant(label: str) -> list[str]:
+    """The encodings that a label may mean, the likeliest first: browsers read many as a larger one
+    (WHATWG Encoding Standard, section 4.2)."""
+    try:
+        wider = _WIDER.get(codecs.lookup(label).name)
+    except LookupError:
+        return []
+    return [wider, label] if wider else [label]
 
 
 def encode(text: str, encoding: str) -> bytes:
@@ -206,13 +227,25 @@ def _blank(text: str, spans: Sequence[tuple[int, int]]) -> str:
     return "".join([*pieces, text[position:]])
 
 
-def _context(start: int, end: int, plain: str, around: html.Surroundings) -> Context:
+def _without(text: str, spans: Sequence[tuple[int, int]]) -> tuple[str, list[int]]:
+    """The text without the spans (in order), and where each of them was; so the length of one image's
+    alt text does not move what counts as near another."""
+    pieces, places, position, length = list[str](), list[int](), 0, 0
+    for start, end in spans:
+        pieces.append(text[position:start] + " ")
+        length += len(pieces[-1])
+        places.append(length)
+        position = max(position, end)
+    return "".join([*pieces, text[position:]]), places
+
+
+def _context(start: int, end: int, before: str, after: str, around: html.Surroundings) -> Context:
     def innermost(spans: list[tuple[int, int, str]]) -> str:
         inside = [(b - a, words) for a, b, words in spans if a <= start and end <= b]
         return min(inside)[1] if inside else ""
 
     heading = next((h for at, h in reversed(around.headings) if at < start), "")
-    before, after = _words(plain[max(0, start - 1500) : start]), _words(plain[end : end + 1500])
+    before, after = _words(before[-1500:]), _words(after[:1500])
     return Context(
         title=around.title[:200],
         heading=heading[:200] if heading != around.title else "",
@@ -229,6 +262,7 @@ def _words(source: str) -> str:
     source = re.sub(
         r"<[^<>]*>?|^[^<>]*>(?=[^<>]*<)|\]\([^)]*\)|\]\[[^\]]*\]|[\ue000-\uf8ff]+", " ", source
     )
+    source = re.sub(r"(?<!\w)[*_`]+|[*_`]+(?!\w)", "", source)
     return " ".join(re.sub(r"[\[\]#*_`|>{}!]+", " ", source).split())
 
 

@@ -104,6 +104,8 @@ class Scanner:
         for path in paths:
             if not path.exists():
                 raise InputError(f"{path} is not there. Expected a folder or file to scan.")
+        rules = (self.patterns, self.dialect, self.settings.max_megapixels)
+        self.catalog.reread_unless(sha256(repr(rules).encode()).hexdigest())
         self._photos(self._walk(paths))
         self._read_pages()
         with self.catalog.transaction():
@@ -434,7 +436,13 @@ def count(catalog: Catalog, report: ScanReport) -> ScanReport:
 
 
 def _same(known: sqlite3.Row, status: os.stat_result) -> bool:
-    return bool(known["size_bytes"] == status.st_size and known["mtime_ns"] == status.st_mtime_ns)
+    """Not changed since it was read. What could not be read at all is tried again: permissions may have
+    changed, which touches no time."""
+    return (
+        known["sha256"] is not None
+        and known["size_bytes"] == status.st_size
+        and known["mtime_ns"] == status.st_mtime_ns
+    )
 
 
 def _time(path: Path | None) -> int | None:

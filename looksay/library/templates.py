@@ -65,6 +65,26 @@ _EXPRESSION = re.compile(
 )
 _FILE_FIRST = frozenset({"include", "include_relative", "partial", "render"})
 """Calls whose first argument names a template, not a photo."""
+_SHOW_NOTHING = frozenset(
+    [
+        "assign",
+        "capture",
+        "case",
+        "comment",
+        "codeblock",
+        "elif",
+        "elsif",
+        "for",
+        "highlight",
+        "if",
+        "macro",
+        "raw",
+        "set",
+        "unless",
+        "verbatim",
+        "when",
+    ]
+)
 _FIRST, _BASE = 0xE000, 6000
 
 
@@ -125,7 +145,7 @@ def slots(
     """(start, end, slot) of each template call that shows an image, in the page's order."""
     for offset, code in masked.codes:
         match = _CALL.match(code)
-        if match is None or match["name"].startswith("end"):
+        if match is None or match["name"].startswith("end") or match["name"] in _SHOW_NOTHING:
             continue
         slot = _slot(match, offset, patterns, dialect, masked.variables)
         if slot:
