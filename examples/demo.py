@@ -27,13 +27,19 @@ def main() -> None:
     with looksay.Library(DEMO) as library:
         step("looksay scan demo")
         seen = library.scan()
-        console.print(f"{seen.photos} photos on {seen.pages} pages; {seen.missing} alt texts missing, {seen.empty} empty")
+        console.print(
+            f"{seen.photos} photos on {seen.pages} pages; {seen.missing} alt texts missing, {seen.empty} empty"
+        )
 
         step("looksay describe demo --model facts")
         said = library.describe("facts")
-        console.print(f"{said.described} described in {said.seconds:.1f} s, {len(said.failures)} failed")
+        console.print(
+            f"{said.described} described in {said.seconds:.1f} s, {len(said.failures)} failed"
+        )
 
-        step("looksay decide demo --all --accept    (these are drafts: on your own site, look at them first)")
+        step(
+            "looksay decide demo --all --accept    (these are drafts: on your own site, look at them first)"
+        )
         console.print(f"{library.accept_all()} accepted")
 
         step("looksay apply demo --dry-run    (the first lines of the diff)")
@@ -41,7 +47,9 @@ def main() -> None:
 
         step("looksay apply demo")
         written = library.apply()
-        console.print(f"{written.texts} texts written into {len(written.files)} files; looksay undo demo takes it back")
+        console.print(
+            f"{written.texts} texts written into {len(written.files)} files; looksay undo demo takes it back"
+        )
 
         step("looksay export demo/gallery.html demo")
         library.export("html", DEMO / "gallery.html")

@@ -1,0 +1,168 @@
+"""Text in a picture: rapidocr reads Latin, Chinese and Japanese offline; tesseract, where installed
+with its `kor` data, reads Korean. What neither can read is reported as unread, never guessed.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image as Pillow
+
+from looksay.experts import _script, _tesseract
+
+MAX_SIDE_PX = 1280
+"""Larger pictures are shrunk first: it bounds memory, and text smaller than that is not worth quoting."""
+
+MAX_LINES = 24
+"""The tallest lines are read; the others of a full page are only counted."""
+
+
+MAX_KOREAN_LINES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of text, or a place where text was seen and not read.
+
+    Example: Line(text="Sign in", score=0.99, box=(40, 20, 310, 48), doubt="", engine="rapidocr").
+    """
+
+    text: str
+    score: float
+    """0..1, the recogniser's own; not a probability."""
+    box: tuple[int, int, int, int]
+    """left, top, width, height in px of the picture that was given."""
+    doubt: str
+    """Why it must not be quoted; empty where it may be."""
+    engine: str
+
+    @property
+    def certain(self) -> bool:
+        return not self.doubt
+
+
+class Reader:
+    """Reads the lines of a picture, in reading order. One reader per thread: the engine keeps state.
+
+    Measured on 2 cores: 0.3 to 1 s per picture, about 350 MB at its peak.
+    """
+
+    def __init__(self, *, threads: int = 0, korean: bool | None = None) -> None:
+        """`threads`: for the recogniser, 0 for all cores. `korean`: None uses tesseract where it is."""
+        from rapidocr import RapidOCR
+
+        params: dict[str, Any] = {
+            "Global.log_level": "critical",
+            "Det.limit_type": "max",
+            "Det.limit_side_len": MAX_SIDE_PX,
+        }
+        if threads:
+            params["EngineConfig.onnxruntime.intra_op_num_threads"] = threads
+        self._engine = RapidOCR(params=params)
+        logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
+        wanted = korean if korean is not None else True
+        self._tesseract = _tesseract.find("kor") if wanted else None
+
+    def read(self, image: Pillow.Image) -> list[Line]:
+        """Lines of an upright RGB image; see `looksay.images.load_rgb`."""
+        scale = min(1.0, MAX_SIDE_PX / max(image.size))
+        small = image if scale == 1.0 else image.resize(
+            (max(1, round(image.width * scale)), max(1, round(image.height * scale))),
+            Pillow.Resampling.LANCZOS,
+        )  # fmt: skip
+        pixels = np.ascontiguousarray(np.asarray(small.convert("RGB"))[:, :, ::-1])
+        quads = self._find(pixels)
+        tallest = set(sorted(range(len(quads)), key=lambda i: -_height(quads[i]))[:MAX_LINES])
+        lines, crops = [], []
+        for i, quad in enumerate(quads):
+            box = _box(quad, scale)
+            if i not in tallest:
+                lines.append(Line("", 0.0, box, "small print, not read", "rapidocr"))
+                continue
+            crop = _straighten(pixels, quad)
+            lines.append(self._recognise(crop, box))
+            crops.append((i, crop))
+        lines = _settle([_doubt_if_cut(line, image.size) for line in lines])
+        unread = [
+            (i, crop) for i, crop in crops if not lines[i].certain and min(crop.shape[:2]) >= 16
+        ]
+        if self._tesseract and unread:
+            unread = sorted(unread, key=lambda item: -item[1].shape[0])[:MAX_KOREAN_LINES]
+            for i, (text, score) in self._tesseract.read_korean(unread).items():
+                lines[i] = Line(text, score, lines[i].box, "", "tesseract")
+        return lines
+
+    def _find(self, pixels: Any) -> list[Any]:
+        found = self._engine(pixels, use_det=True, use_cls=False, use_rec=False)
+        boxes = getattr(found, "boxes", None)
+        return [] if boxes is None else [np.asarray(box, dtype=np.float32) for box in boxes]
+
+    def _recognise(self, crop: Any, box: tuple[int, int, int, int]) -> Line:
+        found = self._engine(
+            crop, use_det=False, use_cls=False, use_rec=True, return_word_box=True, text_score=0.0
+        )
+        if not found.txts:
+            return Line("", 0.0, box, "no letters", "rapidocr")
+        text, score = str(found.txts[0]).strip(), float(found.scores[0])
+        info = found.word_results[0]
+        letters = list(getattr(info, "confs", ()) or ())
+        columns = list(getattr(info, "word_cols", ()) or ())
+        return Line(text, score, box, _script.doubt(text, score, letters, columns), "rapidocr")
+
+
+def _doubt_if_cut(line: Line, size_px: tuple[int, int]) -> Line:
+    """Doubt a line that touches the left or right edge: the rest of the word may be missing."""
+    left, _, width, height = line.box
+    cut = left < 0.1 * height or left + width > size_px[0] - 0.1 * height
+    return replace(line, doubt="may be cut off by the edge") if line.certain and cut else line
+
+
+def _settle(lines: list[Line]) -> list[Line]:
+    """Doubt look-alike words ("KACCA") unless the same picture has words that are surely Latin."""
+    sure = any(
+        line.certain
+        and any(c.isalpha() for c in line.text)
+        and not _script.could_be_cyrillic(line.text)
+        for line in lines
+    )
+    return [
+        replace(line, doubt="Latin or Cyrillic, not to be told apart")
+        if line.certain and not sure and _script.could_be_cyrillic(line.text)
+        else line
+        for line in lines
+    ]
+
+
+def _height(quad: Any) -> float:
+    return float(min(np.linalg.norm(quad[0] - quad[3]), np.linalg.norm(quad[0] - quad[1])))
+
+
+def _box(quad: Any, scale: float) -> tuple[int, int, int, int]:
+    left, top = quad.min(axis=0) / scale
+    right, bottom = quad.max(axis=0) / scale
+    return (
+        round(float(left)),
+        round(float(top)),
+        round(float(right - left)),
+        round(float(bottom - top)),
+    )
+
+
+def _straighten(pixels: Any, quad: Any) -> Any:
+    """The quadrilateral as an upright rectangle; a tall one is text that runs downwards or sideways."""
+    width = max(
+        1, round(float(max(np.linalg.norm(quad[0] - quad[1]), np.linalg.norm(quad[2] - quad[3]))))
+    )
+    height = max(
+        1, round(float(max(np.linalg.norm(quad[0] - quad[3]), np.linalg.norm(quad[1] - quad[2]))))
+    )
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
+    matrix = cv2.getPerspectiveTransform(quad, corners)
+    crop = cv2.warpPerspective(
+        pixels, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE, flags=cv2.INTER_CUBIC
+    )
+    return np.rot90(crop) if height >= 1.5 * width else crop
