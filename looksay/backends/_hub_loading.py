@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from looksay.backends._hub_asking import CAPTIONERS, Captioner, load_processor
-from looksay.backends._hub_source import fingerprint, locate, read_json
+from looksay.backends._hub_source import fingerprint, locate, read_json, sees
 from looksay.backends.base import LoadOptions
 from looksay.errors import BackendError, InputError, LooksayError, MissingDependency
 
@@ -20,6 +21,8 @@ QUANTIZATIONS: dict[str, dict[str, Any]] = {
     "nf4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
 }
 """How each value of `quantize` reads in bitsandbytes."""
+NO_INT8_ON_CPU = frozenset({"aya_vision", "mllama"})
+"""Types with four-dimensional activations, which bitsandbytes 0.50 cannot multiply in int8 on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,10 @@ def open_checkpoint(model: str, options: LoadOptions) -> Checkpoint:
     config = read_json(folder / "config.json")
     model_type = str(config.get("model_type", ""))
     _check_type(model, model_type, config, options.trust_remote_code)
+    if options.quantize == "int8" and device == "cpu" and model_type in NO_INT8_ON_CPU:
+        raise BackendError(
+            f"hub:{model} ({model_type}) does not run in int8 on a CPU. Use nf4 instead."
+        )
     try:
         processor = load_processor(folder, model_type, options.trust_remote_code)
         loaded = _load_model(folder, model_type, config, options, device, dtype)
@@ -94,6 +101,8 @@ def _check_options(options: LoadOptions) -> None:
         if value not in valid:
             raise InputError(f"{what} = {value!r} is unknown. Expected one of: {', '.join(valid)}.")
     if options.quantize:
+        # It remarks on every layer, at every token, that inputs are cast.
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         try:
             import bitsandbytes  # noqa: F401
         except ImportError as error:
@@ -104,10 +113,16 @@ def _check_options(options: LoadOptions) -> None:
 def _check_type(model: str, model_type: str, config: dict[str, Any], trust: bool) -> None:
     import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+    )
 
     own_code = "auto_map" in config
-    if model_type in MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES or (own_code and trust):
+    # The second list has models that hear as well, and some that only hear.
+    if model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES or (own_code and trust):
+        return
+    if model_type in MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES and sees(config):
         return
     found = f"hub:{model} is of the type {model_type!r}"
     if own_code:
@@ -153,9 +168,11 @@ def _load_model(
         "output_loading_info": True,
     }
     if options.quantize:
-        arguments["quantization_config"] = transformers.BitsAndBytesConfig(
-            bnb_4bit_compute_dtype=dtype, **QUANTIZATIONS[options.quantize]
-        )
+        settings = QUANTIZATIONS[options.quantize] | {"bnb_4bit_compute_dtype": dtype}
+        if device == "cpu":
+            # bitsandbytes (0.50) fails on a CPU where activations have outliers; 0 means not to set them apart.
+            settings["llm_int8_threshold"] = 0.0
+        arguments["quantization_config"] = transformers.BitsAndBytesConfig(**settings)
     model, report = getattr(transformers, auto).from_pretrained(folder, **arguments)
     if lacking := sorted(report["missing_keys"]):
         # transformers would fill them with random numbers, and the model would talk nonsense.

@@ -84,10 +84,14 @@ def on_disk() -> Iterator[str]:
             yield repository
 
 
+def sees(config: dict[str, Any]) -> bool:
+    """Whether a config.json has a part that looks at images."""
+    return any("vision" in key for key in config) or "encoder" in config
+
+
 def sees_and_speaks(config: dict[str, Any]) -> bool:
     """Whether a config.json is that of a model that takes images and writes text."""
-    sees = any("vision" in key for key in config) or "encoder" in config
-    return sees and any(str(a).endswith(SPEAKS) for a in config.get("architectures") or ())
+    return sees(config) and any(str(a).endswith(SPEAKS) for a in config.get("architectures") or ())
 
 
 def weight_files(folder: Path) -> list[Path]:

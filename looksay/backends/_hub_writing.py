@@ -129,5 +129,14 @@ class Writing:
         cuts = [at for s in self.options.stop if (at := text.find(s)) >= 0]
         if cuts:
             text, reason = text[: min(cuts)], "stop"
-        # Models that think aloud all close their thoughts with this tag; they are no part of an answer.
-        return text.rpartition("</think>")[2].strip(), end, reason
+        return self._answer(text, ids_T).strip(), end, reason
+
+    def _answer(self, text: str, ids_T: torch.Tensor) -> str:
+        """The text without the thoughts of a model that thinks aloud; nothing if it got no further."""
+        _, closed, answer = text.rpartition("</think>")
+        if closed:
+            return answer
+        # Some templates open the thoughts themselves, at the end of the prompt.
+        prompt = ids_T[: self.prompt.tokens][-8:].tolist()
+        lead = self.tokenizer.decode(prompt, skip_special_tokens=False).rstrip()
+        return "" if lead.endswith("<think>") or text.lstrip().startswith("<think>") else text

@@ -280,6 +280,10 @@ def test_no_hub_in_reach_is_found_out_quickly(ask_hub: Callable[..., str]) -> No
     ("config", "said"),
     [
         ({"model_type": "bert"}, "'bert', which does not write text about images"),
+        (
+            {"model_type": "qwen2_audio", "audio_config": {}},
+            "which does not write text about images",
+        ),
         ({"model_type": "from_the_future"}, "pip install -U transformers"),
         ({"model_type": "minicpmv", "auto_map": {"AutoModel": "x.Y"}}, "--trust-remote-code"),
         ({}, "''"),

@@ -19,9 +19,9 @@ def build(folder: Path) -> None:
     config = BlipConfig(
         text_config={
             "vocab_size": len(words) + 2,
-            "hidden_size": 48,
-            "encoder_hidden_size": 32,
-            "intermediate_size": 64,
+            "hidden_size": 64,
+            "encoder_hidden_size": 64,
+            "intermediate_size": 128,
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "max_position_embeddings": 64,
@@ -32,8 +32,8 @@ def build(folder: Path) -> None:
             "is_decoder": True,
         },
         vision_config={
-            "hidden_size": 32,
-            "intermediate_size": 64,
+            "hidden_size": 64,
+            "intermediate_size": 128,
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "image_size": 48,

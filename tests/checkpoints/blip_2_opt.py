@@ -18,8 +18,8 @@ def parts() -> dict[str, Any]:
     """The halves that both BLIP-2 models share: EVA's ViT and the Q-Former."""
     return {
         "vision_config": {
-            "hidden_size": 32,
-            "intermediate_size": 64,
+            "hidden_size": 64,
+            "intermediate_size": 128,
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "image_size": 32,
@@ -27,9 +27,9 @@ def parts() -> dict[str, Any]:
         },
         "qformer_config": {
             "vocab_size": 16,
-            "hidden_size": 32,
-            "encoder_hidden_size": 32,
-            "intermediate_size": 64,
+            "hidden_size": 64,
+            "encoder_hidden_size": 64,
+            "intermediate_size": 128,
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
         },
@@ -60,7 +60,7 @@ def build(folder: Path) -> None:
             "vocab_size": len(words),
             "hidden_size": 64,
             "word_embed_proj_dim": 64,
-            "ffn_dim": 96,
+            "ffn_dim": 128,
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "max_position_embeddings": 128,

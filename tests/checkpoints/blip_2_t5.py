@@ -25,7 +25,7 @@ def build(folder: Path) -> None:
             "vocab_size": len(words),
             "d_model": 64,
             "d_kv": 16,
-            "d_ff": 96,
+            "d_ff": 128,
             "num_layers": 2,
             "num_heads": 4,
             "feed_forward_proj": "gated-gelu",

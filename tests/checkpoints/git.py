@@ -16,16 +16,16 @@ def build(folder: Path) -> None:
     words = bert_tokenizer()
     config = GitConfig(
         vision_config={
-            "hidden_size": 32,
-            "intermediate_size": 64,
+            "hidden_size": 64,
+            "intermediate_size": 128,
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "image_size": 32,
             "patch_size": 16,
         },
         vocab_size=len(words),
-        hidden_size=48,
-        intermediate_size=64,
+        hidden_size=64,
+        intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
         max_position_embeddings=64,

@@ -52,13 +52,13 @@ def build(folder: Path) -> None:
     ids = {f"{name}_token_id": value for name, value in ids.items()}
     config = MllamaConfig(
         vision_config={
-            "hidden_size": 32,
-            "intermediate_size": 64,
+            "hidden_size": 64,
+            "intermediate_size": 128,
             "attention_heads": 4,
             "num_hidden_layers": 2,
             "num_global_layers": 1,
             "intermediate_layers_indices": [0, 1],
-            "vision_output_dim": 96,
+            "vision_output_dim": 192,
             "image_size": 32,
             "patch_size": 8,
             "max_num_tiles": 4,
@@ -76,10 +76,10 @@ def build(folder: Path) -> None:
         text_config={
             "vocab_size": picture,
             "hidden_size": 64,
-            "intermediate_size": 96,
+            "intermediate_size": 128,
             "num_hidden_layers": 4,
             "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            "num_key_value_heads": 4,
             "cross_attention_layers": [1, 3],
             "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
             "max_position_embeddings": 4096,

@@ -28,8 +28,8 @@ def build(folder: Path) -> None:
     ids = {"bos_token_id": len(vocab), "eos_token_id": len(vocab), "pad_token_id": len(vocab)}
     config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(
         ViTConfig(
-            hidden_size=32,
-            intermediate_size=64,
+            hidden_size=64,
+            intermediate_size=128,
             num_hidden_layers=2,
             num_attention_heads=4,
             image_size=32,
