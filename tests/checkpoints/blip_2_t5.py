@@ -15,7 +15,9 @@ def build(folder: Path) -> None:
 
     letters = "abcdefghijklmnopqrstuvwxyz.,:?!▁"
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
-    pieces += [(f"▁{word}", -2.0) for word in WORDS] + [(letter, -5.0) for letter in letters]
+    pieces += [(f"▁{word}", -2.0) for word in sorted(WORDS)] + [
+        (letter, -5.0) for letter in letters
+    ]
     words = T5Tokenizer(vocab=pieces, extra_ids=4)
     words.add_special_tokens({"additional_special_tokens": ["<image>"]})
     config = Blip2Config(

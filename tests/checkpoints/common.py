@@ -8,7 +8,13 @@ from typing import Any
 
 import torch
 
-WORDS = ["a", "the", "this", "is", "on", "in", "with", "near", "red", "blue", "green", "small", "large", "old", "young", "two", "three", "image", "photo", "picture", "shows", "what", "describe", "one", "sentence", "dog", "cat", "house", "river", "boat", "child", "tree", "street", "bird", "table", "window", "flower", "bridge", "horse", "of", "and", "user", "assistant", "text"]
+VOCABULARY = """
+a the this is on in with near red blue green small large old young two three image photo
+picture shows what describe one sentence dog cat house river boat child tree street bird
+table window flower bridge horse of and user assistant text
+"""
+WORDS = frozenset(VOCABULARY.split())
+)
 
 
 def bert_tokenizer() -> Any:
@@ -17,7 +23,7 @@ def bert_tokenizer() -> Any:
 
     letters = "abcdefghijklmnopqrstuvwxyz0123456789.,:?!'"
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters)]
-    tokens += [word for word in WORDS if word not in letters]
+    tokens += [word for word in sorted(WORDS) if word not in letters]
     return BertTokenizer(vocab={token: i for i, token in enumerate(dict.fromkeys(tokens))})
 
 
