@@ -14,10 +14,10 @@ demo: .venv/facts.stamp          ## the main job on the shipped examples
 	$(BIN)/python examples/demo.py
 
 test: .venv/dev.stamp            ## all tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 test-fast: .venv/dev.stamp       ## without the slow ones and those that need torch
-	$(BIN)/python -m pytest -n 2 -m "not slow and not local"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not local" $(PYTEST_ARGS)
 
 lint: .venv/dev.stamp            ## format, lint, types
 	$(BIN)/ruff format --check .

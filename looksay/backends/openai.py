@@ -246,7 +246,7 @@ def list_models(client: openai.OpenAI, courier: http.Courier) -> dict[str, dict[
     def attempt(_: frozenset[str]) -> dict[str, dict[str, Any]]:
         with http.Faults(fault_of, courier.clock):
             page = client.models.list(timeout=timeout(LIST_TIMEOUT_S))
-        rows = [row.to_dict() for row in getattr(page, "data", None) or []]
+        rows = [row.to_dict(warnings=False) for row in getattr(page, "data", None) or []]
         # Gemini lists "models/gemini-3.8-flash" and answers to the short name.
         return {str(row.get("id", "")).removeprefix("models/"): row for row in rows}
 

@@ -108,6 +108,10 @@ def print_describe(report: DescribeReport, as_json: bool) -> None:
         )
     if report.unavailable:
         out.print(f"{report.unavailable} places show files that are not there or cannot be read")
+    if report.foreign:
+        out.print(
+            f"{report.foreign} want words in a language that {escape(report.model)} does not write"
+        )
     if report.failures:
         out.print(
             f"[red]{len(report.failures)} failed[/] (typing the same again tries them again):"

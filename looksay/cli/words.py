@@ -243,14 +243,12 @@ def _run(describer: Describer, library: Library, as_json: bool) -> bool:
     )
 
     profile = describer.backend.profile
-    total = describer.estimate().requests
-    describer.report.waiting = describer.report.present = describer.report.unavailable = 0
-    if profile.remote and total:
-        cost = describer.estimate().cost_usd
-        describer.report.waiting = describer.report.present = describer.report.unavailable = 0
+    planned = describer.estimate()
+    if profile.remote and planned.requests:
+        cost = planned.cost_usd
         said = "an unknown cost (no price is known)" if cost is None else f"about {cost:.2f} USD"
         console.err.print(
-            f"{total} photos go to {escape(describer.backend.name)}, without EXIF data, for {said}."
+            f"{planned.requests} photos go to {escape(describer.backend.name)}, without EXIF data, for {said}."
         )
     columns = (
         TextColumn("{task.description}"),
@@ -263,7 +261,7 @@ def _run(describer: Describer, library: Library, as_json: bool) -> bool:
     with Progress(
         *columns, console=console.err, disable=as_json or not console.err.is_terminal
     ) as bar:
-        job = bar.add_task(escape(describer.backend.name), total=total, rate="", cost="")
+        job = bar.add_task(escape(describer.backend.name), total=planned.requests, rate="", cost="")
 
         def tell(event: Any) -> None:
             if as_json:

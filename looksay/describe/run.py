@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from looksay.backends.base import Backend
 from looksay.describe import prompts, rules
-from looksay.errors import BackendError
+from looksay.errors import BackendError, InputError
 from looksay.library.catalog import Catalog
 from looksay.library.ledger import Key, Target, Words
 from looksay.library.pages import Context
@@ -66,6 +66,8 @@ class DescribeReport:
     """Near-duplicates that will share the words of an earlier photo once those are reviewed."""
     unavailable: int = 0
     """Pages show these photos, but the files are not there or unreadable."""
+    foreign: int = 0
+    """Targets that want words in a language that the model does not write."""
     failures: list[tuple[str, str]] = field(default_factory=list)
     """(target, reason)."""
     prompt_tokens: int = 0
@@ -118,6 +120,11 @@ class Describer:
         self.limit, self.max_cost_usd, self.on_event = limit, max_cost_usd, on_event
         self.stop = False
         profile = backend.profile
+        if language and profile.languages is not None and language not in profile.languages:
+            raise InputError(
+                f"{backend.name} does not write {prompts.language_name(language)}; it writes "
+                f"{', '.join(profile.languages)}. Choose another model; type: looksay models"
+            )
         self.report = DescribeReport(backend.name)
         self.model_id = self.ledger.model_id(backend.name, backend.fingerprint, profile.draft)
         self._prompts: dict[str, str] = {}
@@ -146,9 +153,13 @@ class Describer:
 
     def estimate(self) -> Estimate:
         """Requests, tokens, time and cost of `run`, without asking anything."""
-        requests = tokens = 0
+        kept, self.report = self.report, DescribeReport(self.backend.name)
+        keys: set[Key] = set()
+        tokens = 0
         for task in self.tasks():
-            requests += 1
+            if task.key in keys:
+                continue
+            keys.add(task.key)
             words = sum(
                 len(part)
                 for m in task.conversation.messages
@@ -156,8 +167,10 @@ class Describer:
                 if isinstance(part, str)
             )
             tokens += words // 4 + self.backend.profile.image_tokens
-            if self.limit is not None and requests >= self.limit:
+            if self.limit is not None and len(keys) >= self.limit:
                 break
+        planned, self.report = self.report, kept
+        requests = len(keys)
         answers = requests * _ANSWER_TOKENS
         price = self.backend.profile.price
         cost = (
@@ -175,7 +188,7 @@ class Describer:
             answers,
             cost,
             requests * each / workers if each is not None else None,
-            self.report.waiting,
+            planned.waiting,
         )
 
     def tasks(self) -> Iterator[Task]:
@@ -208,6 +221,9 @@ class Describer:
             self.report.waiting += 1
             return None
         profile = self.backend.profile
+        if profile.languages is not None and language not in profile.languages:
+            self.report.foreign += 1
+            return None
         context = target.context if profile.instructable else Context()
         key = Key(
             target.photo_id,
@@ -322,7 +338,7 @@ class Describer:
             seconds=completion.seconds,
             details=completion.details,
         )
-        report.described += stored and not task.problem
+        report.described += stored and task.problem != "long"  # else it was counted before
         report.present += not stored
         if answer.problem == "long" and can_correct:
             self._again(task, completion.text, "long")

@@ -1,0 +1,200 @@
+"""Every command in README and docs runs, in its order, as a reader would type it.
+
+Servers that a reader would have (Ollama, a server on port 8000, OpenAI) are scripted ones on loopback;
+the hub's cache holds a tiny checkpoint under the name that the text uses.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import need
+from faulty import Faulty, Received, Reply, openai_models, openai_text
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+SAID = "Two boats lie at a quay."
+
+
+def blocks(page: Path, kind: str) -> list[str]:
+    return [body for language, body in FENCE.findall(page.read_text("utf-8")) if language == kind]
+
+
+def commands(page: Path) -> list[str]:
+    return [line for body in blocks(page, "sh") for line in body.splitlines() if line.strip()]
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """(folder, environment) of somebody who reads along: `site`, a photo, and servers that answer."""
+    pytest.importorskip("rapidocr", reason="the extra facts is not installed")
+    folder = tmp_path / "reader"
+    shutil.copytree(ROOT / "examples" / "site", folder / "site")
+    shutil.copytree(ROOT / "examples" / "site", folder / "photos")
+    return (
+        folder,
+        os.environ
+        | {
+            "OPENAI_API_KEY": "sk-test",
+            "HF_HUB_CACHE": str(tmp_path / "hub"),
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONUTF8": "1",
+        },
+    )
+
+
+def answer(received: Received) -> str:
+    return "부두에 배 두 척이 있다." if "Write Korean" in str(received.body) else SAID
+
+
+@contextmanager
+def servers(typed: list[str]) -> Iterator[dict[str, str]]:
+    """The servers that the commands talk to; their addresses as environment variables."""
+    about = {
+        "name": "llama3.2-vision:latest",
+        "model": "llama3.2-vision:latest",
+        "size": 1,
+        "digest": "d1",
+    }
+    sees = {"capabilities": ["completion", "vision"]}
+
+    def chat(received: Received) -> Reply:
+        return Reply(
+            {
+                "message": {"role": "assistant", "content": answer(received)},
+                "done": True,
+                "done_reason": "stop",
+            }
+        )
+
+    def openai(received: Received) -> Reply:
+        return openai_text(answer(received))
+
+    with ExitStack() as running:
+        ollama = running.enter_context(
+            Faulty(chat, pages={"/api/tags": Reply({"models": [about | sees]})})
+        )
+        cloud = running.enter_context(Faulty(openai, pages=openai_models("gpt-4o")))
+        if any(":8000/" in line for line in typed):
+            try:
+                running.enter_context(Faulty(openai, pages=openai_models("my-model"), port=8000))
+            except OSError:
+                pytest.skip("port 8000, which the README names, is taken on this machine")
+        yield {"OLLAMA_HOST": f"127.0.0.1:{ollama.port}", "TEST_OPENAI_URL": f"{cloud.url}/v1"}
+
+
+RUN = (
+    "import os, sys, looksay.backends.openai as o; o.OPENAI_URL = os.environ['TEST_OPENAI_URL']\n"
+    "sys.argv[0] = 'looksay'; from looksay.cli import main; main()"
+)
+
+
+def cache_checkpoint(cache: Path) -> None:
+    from checkpoints import blip
+
+    home = cache / "models--Salesforce--blip-image-captioning-large"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text(commit)
+    (home / "snapshots" / commit).mkdir(parents=True)
+    blip.build(home / "snapshots" / commit)
+
+
+@pytest.mark.slow
+@pytest.mark.local
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_the_commands_run(page: Path, reader: tuple[Path, dict[str, str]]) -> None:
+    folder, environment = reader
+    typed = commands(page)
+    if any("hub:" in line for line in typed):
+        need(importlib.util.find_spec("torch"), "the extra local is not installed")
+        cache_checkpoint(Path(environment["HF_HUB_CACHE"]))
+    with servers(typed) as addresses:
+        environment |= addresses
+        if page.name != "README.md":
+            subprocess.run(
+                [sys.executable, "-c", RUN, "scan", "site"], cwd=folder, env=environment, check=True
+            )
+        for line in typed:
+            program, *words = shlex.split(line)
+            if program in ("make", "pip", "pytest"):
+                continue  # test_make.py runs these
+            command = {"looksay": [sys.executable, "-c", RUN], "python": [sys.executable]}[program]
+            where = ROOT if program == "python" else folder
+            done = subprocess.run(
+                [*command, *words],
+                cwd=where,
+                env=environment,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                timeout=300,
+            )
+            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+def test_the_python_of_the_readme_runs(reader: tuple[Path, dict[str, str]]) -> None:
+    folder, environment = reader
+    (code,) = blocks(ROOT / "README.md", "python")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "images/fish-sign.jpg on harbour.html draft" in done.stdout
+
+
+def test_the_shown_output_is_the_real_one(reader: tuple[Path, dict[str, str]]) -> None:
+    folder, environment = reader
+    shown = blocks(ROOT / "README.md", "text")[0]
+    done = subprocess.run(
+        [sys.executable, "-m", "looksay", "scan", "site"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    real = done.stdout.replace(str(folder / "site"), "/home/you/site")
+    assert real.strip() == shown.strip()
+
+
+def test_settings_in_the_docs_are_those_that_there_are(tmp_path: Path) -> None:
+    from dataclasses import fields
+
+    from looksay import settings
+
+    examples = blocks(ROOT / "docs" / "library.md", "toml")
+    for number, example in enumerate(examples):
+        place = tmp_path / str(number)
+        place.mkdir()
+        (place / settings.FILE_NAME).write_text(example, "utf-8")
+        settings.load(place)
+    named = set(re.findall(r"^(\w+) = ", examples[-1], re.M)) | {"templates"}
+    assert named == {f.name for f in fields(settings.Settings)}
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(
+            r"\]\(([^)#:]+)\)",
+            re.sub(r"```.*?```|`[^`]*`", "", page.read_text("utf-8"), flags=re.S),
+        ):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

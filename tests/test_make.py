@@ -1,0 +1,87 @@
+"""The two commands of the README, in a copy of the project: `make demo` from nothing, `make test` as far
+as its first test file (it would otherwise run itself)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import need
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("looksay", "examples", "tests", "docs", "benchmarks")
+FILES = (
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "NOTICE",
+    "Makefile",
+    "constraints.txt",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    need(shutil.which("make"), "make is not installed")
+    folder = tmp_path / "looksay"
+    folder.mkdir()
+    for name in PARTS:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in FILES:
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith("PYTEST_") and k != "VIRTUAL_ENV"
+    }
+    return subprocess.run(
+        ["make", f"PYTHON={sys.executable}", *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=900,
+    )
+
+
+def test_make_demo_from_nothing(copy: Path) -> None:
+    done = make(copy, "demo")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "images/fish-sign.jpg" in done.stdout
+    last = done.stdout.strip().splitlines()[-1]
+    page = Path(last.removeprefix("To look at: "))
+    assert page.is_file()
+    assert "<h1>Photos and their alt text</h1>" in page.read_text("utf-8")
+    # Installed for use, as the README says: the same packages, so nothing more is fetched.
+    python = copy / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", ".[facts]"], cwd=copy, check=True, timeout=600
+    )
+    absent = subprocess.run([python, "-c", "import torch"], capture_output=True, check=False)
+    assert absent.returncode != 0, "facts must not bring torch"
+
+
+def test_make_test_and_lint(copy: Path) -> None:
+    """With the environment that runs this test in place of a new one: what make itself does."""
+    (copy / ".venv").symlink_to(Path(sys.prefix), target_is_directory=True)
+    for stamp in ("python", "dev"):
+        path = copy / ".venv" / f"{stamp}.stamp"
+        need(path.exists(), "this environment was not made by make test")
+    for stamp in ("python", "dev"):
+        os.utime(copy / ".venv" / f"{stamp}.stamp")
+    done = make(copy, "test", "PYTEST_ARGS=tests/test_house.py")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+    done = make(copy, "lint")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
