@@ -31,6 +31,7 @@ class Parsed:
     links: list[tuple[int, int, str]] = field(default_factory=list)
     headings: list[tuple[int, str]] = field(default_factory=list)
     code: list[tuple[int, int]] = field(default_factory=list)
+    tables: list[tuple[int, int]] = field(default_factory=list)
 
 
 def parse(masked: Masked, text: str) -> Parsed:
@@ -42,6 +43,8 @@ def parse(masked: Masked, text: str) -> Parsed:
     for number, token in enumerate(tokens):
         if token.type in ("table_open", "table_close"):
             in_table = token.type == "table_open"
+            if token.map:
+                parsed.tables.append((lines[token.map[0]][0], lines[token.map[1] - 1][1]))
         elif token.type in ("fence", "code_block") and token.map:
             parsed.code.append((lines[token.map[0]][0], lines[token.map[1] - 1][1]))
         elif token.type == "inline" and token.map:
@@ -83,9 +86,6 @@ def _slot(
     start, end, after = offsets[label_start], offsets[label_end], ""
     if tail in ("", "[]"):  # the alt text is also the reference's name, which has to stay
         end, after = offsets[last], f"][{block.content[label_start:label_end]}]"
-    line_start = max(text.rfind("\n", 0, offsets[first]), text.rfind("\r", 0, offsets[first])) + 1
-    lead = re.match(r"(?:[ \t>]|[-*+][ \t]|\d+[.)][ \t])*", text[line_start:])
-    prefix = re.sub(r"[^\s>]", " ", lead[0]) if lead else ""
     return Slot(
         src=masked.reveal(unquote(str(image.attrs.get("src", "")))),
         alt=masked.reveal(_alt_text(image)),
@@ -94,10 +94,17 @@ def _slot(
         end=end,
         syntax="markdown",
         after=after,
-        line_prefix=prefix,
+        line_prefix=re.sub(r"[^\s>]", " ", line_lead(text, offsets[first])),
         in_table=in_table,
         writable=not any("\ue000" <= c <= "\uf8ff" for c in block.content[label_start:label_end]),
     )
+
+
+def line_lead(text: str, offset: int) -> str:
+    """The quote and list marks, and the indentation, before what stands in the line of `offset`."""
+    start = max(text.rfind("\n", 0, offset), text.rfind("\r", 0, offset)) + 1
+    lead = re.compile(r"(?:[ \t>]|[-*+][ \t]|\d+[.)][ \t])*").match(text, start, offset)
+    return lead[0] if lead else ""
 
 
 def _alt_text(image: Token) -> str:

@@ -10,7 +10,7 @@ import codecs
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from looksay.errors import PageError
 from looksay.library import html, markdown, templates
@@ -90,6 +90,7 @@ def read(
     headings: list[tuple[int, str]] = []
     spans: list[tuple[int, int, Slot]] = []
     code: list[tuple[int, int]] = []
+    parsed = None
     if suffix.lower() in MARKDOWN_SUFFIXES:
         parsed = markdown.parse(masked, visible)
         code, spans, links, headings = parsed.code, parsed.slots, parsed.links, parsed.headings
@@ -103,6 +104,8 @@ def read(
         for s in templates.slots(masked, (*patterns, *SHIPPED_PATTERNS), dialect)
         if not any(a <= s[0] < b for a, b in code) and not any(a < s[0] < b for a, b, _ in spans)
     ]
+    if parsed is not None:
+        spans = [(a, b, _in_markdown(s, visible, parsed.tables)) for a, b, s in spans]
     spans.sort(key=lambda s: s[0])
     around.links += links
     around.headings = sorted([*around.headings, *headings])
@@ -114,6 +117,17 @@ def read(
         for (a, b, _), place in zip(spans, places, strict=True)
     )
     return Page(text, encoding, tuple(s for _, _, s in spans), contexts, title)
+
+
+def _in_markdown(slot: Slot, text: str, tables: Sequence[tuple[int, int]]) -> Slot:
+    """A tag or call in Markdown: what its text must not hold, for the block around it to stay one."""
+    if slot.syntax == "markdown":
+        return slot
+    if any(a <= slot.at < b for a, b in tables):
+        return replace(slot, in_table=True)
+    if slot.lines == "one" or markdown.line_lead(text, slot.at).strip():
+        return replace(slot, lines="one")
+    return replace(slot, lines="plain")
 
 
 def rewrite(

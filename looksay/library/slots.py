@@ -45,6 +45,10 @@ class Slot:
     line_prefix: str = ""
     """What continues a line inside a block quote or list."""
     in_table: bool = False
+    """A pipe would end the cell, and a line break the row."""
+    lines: Literal["any", "plain", "one"] = "any"
+    """Where a line break may stand: anywhere; before what begins like plain text (else Markdown would
+    read it as a new block); nowhere."""
     presentational: bool = False
     """Marked as decoration by `role` or `aria-hidden`."""
     writable: bool = True
@@ -59,6 +63,10 @@ class Slot:
         usually need it; the caller asks for it when the text did not survive reading back.
         """
         text = _tidy(text)
+        if self.lines == "plain":
+            text = _BLOCK_START.sub(" ", text)
+        elif self.in_table or self.lines == "one":
+            text = text.replace("\n", " ")
         if self.syntax == "markdown":
             source = self._markdown(text, escape_all)
         elif self.syntax == "html":
@@ -70,27 +78,27 @@ class Slot:
     def _html(self, text: str) -> str:
         quote = self.quote or '"'
         text = escape_ambiguous(text).replace(quote, "&quot;" if quote == '"' else "&#39;")
+        text = text.replace("|", "&#124;") if self.in_table else text
         return quote + _hide_template_marks(text) + quote
 
     def _markdown(self, text: str, escape_all: bool) -> str:
         if escape_all:
             text = re.sub(r"([\\`*_\[\]~!|])", r"\\\1", escape_ambiguous(text, every=True))
-            text = text.replace("<", "&lt;").replace(">", "&gt;")
+            # A line that begins like a list or heading would end the paragraph, and the image with it.
+            text = text.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
         else:
             text = re.sub(r"([\\\[\]])", r"\\\1", escape_ambiguous(text))
             if self.in_table:
                 text = text.replace("|", r"\|")
-        if self.in_table:
-            text = text.replace("\n", " ")
         return _hide_template_marks(text).replace("\n", "\n" + self.line_prefix)
 
     def _template(self, text: str) -> str:
-        text = " ".join(text.splitlines()) if self.only_double else text
         quote = self.quote or '"'
         if quote == "`":
             if "`" in text:
                 raise PageError("a backtick cannot stand in a raw Hugo string")
             return quote + text + quote
+        text = _REFERENCE.sub("&amp;", text)
         other = "'" if quote == '"' else '"'
         if quote in text and other not in text and not self.only_double:
             quote = other
@@ -98,14 +106,23 @@ class Slot:
             text = text.replace("\\", "\\\\").replace(quote, "\\" + quote)
         else:
             text = text.replace("\\", "&#92;").replace(quote, "&quot;" if quote == '"' else "&#39;")
+        text = text.replace("|", "&#124;") if self.in_table else text
         return quote + _hide_template_marks(text, ends=True) + quote
+
+
+_READ = r"(?:amp;)*(?:quot|#39|#92|#\d{3,7});"
+"""The character references that a template's string is read with: those that `_template` writes."""
+_REFERENCE = re.compile(f"&(?={_READ})")
 
 
 def read_quoted(raw: str, dialect: Dialect) -> str:
     """What a quoted template argument (quotes taken off) says."""
     if dialect == "backslash":
         raw = re.sub(r"\\(.)", r"\1", raw, flags=re.S)
-    return re.sub(r"&(?:quot|#39|#92|#\d{3,7});", lambda m: html.unescape(m[0]), raw)
+    return re.sub(f"&amp;(?={_READ})|&{_READ}", lambda m: html.unescape(m[0]), raw)
+
+
+_BLOCK_START = re.compile(r"\n(?=[ \t]*(?:[-+*#>=`~<|_:\[!]|\d+[.)]))")
 
 
 def escape_ambiguous(text: str, *, every: bool = False) -> str:
@@ -121,7 +138,7 @@ def escape_ambiguous(text: str, *, every: bool = False) -> str:
 def _tidy(text: str) -> str:
     """One line break at a time, no control characters: a blank line would end a paragraph or HTML block."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "", text)
+    text = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", " ", text)
     return re.sub(r"\n[ \t]*(?:\n[ \t]*)+", "\n", text).strip("\n")
 
 

@@ -191,7 +191,15 @@ def _slot(
         if not photo.quoted and "." not in src:
             continue  # a variable that only the site generator knows
         slot = Slot(
-            src, None, offset, photo.end, photo.end, "template", dialect=dialect, only_double=hugo
+            src,
+            None,
+            offset,
+            photo.end,
+            photo.end,
+            "template",
+            dialect=dialect,
+            only_double=hugo,
+            lines="one" if hugo else "any",
         )
         alt = next((by_key[k] for k in pattern.alt if k in by_key), None)
         if alt is None:
