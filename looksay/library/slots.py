@@ -129,10 +129,9 @@ def escape_ambiguous(text: str, *, every: bool = False) -> str:
     """Escape `&` only where HTML would read it as a character reference (so "R&D" stays as it is)."""
 
     def amp(match: re.Match[str]) -> str:
-        rest = text[match.start() : match.start() + 40]
-        return "&amp;" if every or not html.unescape(rest).startswith("&" + rest[1:2]) else "&"
+        return "&amp;" + match[1] if every or html.unescape(match[0]) != match[0] else match[0]
 
-    return re.sub("&", amp, text)
+    return re.sub(r"&(#\w*;?|\w{1,32};?|)", amp, text)
 
 
 def _tidy(text: str) -> str:

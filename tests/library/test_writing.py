@@ -137,6 +137,7 @@ class Images(HTMLParser):
 
 
 @given(TEXTS, st.sampled_from(HTML))
+@example("&amp;a &ampx; &notit &copy", HTML[0])
 @example("--><script>alert(1)</script>", HTML[2])
 @settings(max_examples=250, deadline=None)
 def test_html_pages_show_the_text(text: str, source: str) -> None:
@@ -217,8 +218,8 @@ def test_a_nunjucks_like_engine_renders_the_text(text: str) -> None:
     for source in ("{% image 'a.png', 'old' %}", '{% image "a.png", "" %}'):
         result = pages.rewrite(source.encode(), ".html", {0: text}).decode()
         (alt,) = Images(environment.from_string(result).render()).alts
-        # An ampersand is left to the site's own function, as the text would stand there by hand.
-        assert alt == folded(unescape(text.replace("&", "\0")).replace("\0", "&")) or "&" in text
+        if "&" not in text:  # an ampersand is left to the site, as it would stand there by hand
+            assert alt == folded(text)
 
 
 @given(TEXTS)
