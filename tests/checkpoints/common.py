@@ -14,7 +14,6 @@ picture shows what describe one sentence dog cat house river boat child tree str
 table window flower bridge horse of and user assistant text
 """
 WORDS = frozenset(VOCABULARY.split())
-)
 
 
 def bert_tokenizer() -> Any:
