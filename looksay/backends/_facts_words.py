@@ -45,17 +45,17 @@ def sentence(facts: Mapping[str, Any], language: str = "en") -> str:
     build = _korean if language == "ko" else _english
     at_most = MAX_QUOTES if facts["kind"]["natural"] or facts["kind"]["name"] == "text page" else 2
     quotes = quotable(facts["text"], facts["size_px"], at_most)
-    extras = ["light", "faces", "date", "colours"]
-    while True:
-        text = build(facts, quotes, extras)
-        if len(text) <= MAX_LENGTH:
-            return text
-        if extras:
+    extras = ["faces", "light", "date", "colours"]
+    while len(text := build(facts, quotes, extras)) > MAX_LENGTH:
+        if len(extras) > 2:
             extras.pop()
         elif len(quotes) > 1:
             quotes.pop()
+        elif extras:
+            extras.pop()
         else:
-            return text
+            break
+    return text
 
 
 def quotable(

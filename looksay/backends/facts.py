@@ -6,6 +6,7 @@ wrote. What is unsure is left out; everything measured is in `Completion.details
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import queue
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from looksay.backends import _facts_words
 from looksay.backends.base import LoadOptions, Profile, as_they_finish
-from looksay.errors import LooksayError, MissingDependency
+from looksay.errors import BackendError, LooksayError, MissingDependency
 from looksay.images import load_rgb
 from looksay.types import Completion, Conversation, Image, Options
 
@@ -96,6 +97,11 @@ class Facts:
             found = [self.measure(image) for image in images]
         except LooksayError as error:
             return "", {}, time.perf_counter() - started, str(error)
+        except (
+            Exception
+        ) as error:  # OpenCV and onnxruntime raise anything; one picture stops no run
+            reason = f"could not be measured: {type(error).__name__}: {error}"
+            return "", {}, time.perf_counter() - started, reason
         text = " ".join(_facts_words.sentence(facts, language) for facts in found)
         details = found[0] if len(found) == 1 else {"images": found}
         return text, details, time.perf_counter() - started, None
@@ -121,11 +127,21 @@ class Facts:
         return {
             "size_px": list(rgb.size),
             "kind": asdict(sort),
-            "text": [asdict(line) | {"score": round(line.score, 3)} for line in lines if line.text],
+            "text": [
+                asdict(line) | {"box": list(line.box), "score": round(line.score, 3)}
+                for line in lines
+                if line.text
+            ],
             "text_unread": sum(not line.text for line in lines),
-            "faces": [asdict(face) for face in faces],
-            "appearance": asdict(looks)
-            | {"main_colours": looks.main_colours() if sort.natural else accents},
+            "faces": [{"box": list(f.box), "weight": round(f.weight, 2)} for f in faces],
+            "appearance": {
+                "colours": {name: round(share, 3) for name, share in looks.colours.items()},
+                "main_colours": looks.main_colours() if sort.natural else accents,
+                "lightness": round(looks.lightness, 1),
+                "light": looks.light,
+                "tone": looks.tone,
+                "shape": looks.shape,
+            },
             "taken": camera.taken.isoformat() if camera.taken else None,
             "camera": camera.camera or None,
         }
@@ -142,13 +158,25 @@ class Facts:
 def load(model: str, options: LoadOptions) -> Facts:
     """Load the backend; `model` is empty, for there is only one.
 
-    Raises MissingDependency where the extra is not installed.
+    Raises MissingDependency where the extra is not installed, BackendError where it is and does not work.
     """
     missing = _missing()
     if missing:
         raise MissingDependency("The facts backend", "facts", missing[0])
-    workers = options.concurrency or min(MAX_WORKERS, os.cpu_count() or 1)
-    return Facts(workers, options.language)
+    try:
+        cv2 = importlib.import_module("cv2")
+        importlib.import_module("rapidocr")
+    except ImportError as error:
+        raise BackendError(
+            f"The packages of the facts backend are installed but cannot be imported: {error}. "
+            'Type: pip install --force-reinstall "looksay[facts]"'
+        ) from error
+    if not hasattr(cv2, "CascadeClassifier"):
+        raise BackendError(
+            f"OpenCV {cv2.__version__} was found, which has no face cascades; facts needs version 4. "
+            'Type: pip install "opencv-python-headless<5"'
+        )
+    return Facts(options.concurrency or min(MAX_WORKERS, os.cpu_count() or 1), options.language)
 
 
 def discover() -> list[str]:
