@@ -146,15 +146,21 @@ def test_without_its_packages_it_says_what_to_install(monkeypatch):
         facts.load("", LoadOptions())
 
 
-def test_packages_that_are_broken_or_too_new_are_named(monkeypatch):
+def test_packages_that_are_broken_or_too_new_are_named(monkeypatch, tmp_path):
     need(find_spec("rapidocr"), 'rapidocr is not installed: pip install "looksay[facts]"')
     import cv2
 
     monkeypatch.delattr(cv2, "CascadeClassifier")
     with pytest.raises(BackendError, match=r"needs version 4.*opencv-python-headless<5"):
         facts.load("", LoadOptions())
-    monkeypatch.setitem(sys.modules, "rapidocr", None)
-    with pytest.raises(BackendError, match=r"cannot be imported.*force-reinstall"):
+    broken = tmp_path / "rapidocr"
+    broken.mkdir()
+    (broken / "__init__.py").write_text(
+        "raise ImportError('libGL.so.1: cannot open shared object')"
+    )
+    monkeypatch.delitem(sys.modules, "rapidocr", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(BackendError, match=r"cannot be imported: libGL.*force-reinstall"):
         facts.load("", LoadOptions())
 
 
