@@ -37,6 +37,7 @@ bench: .venv/dev.stamp           ## the benchmarks of docs/performance.md
 
 .venv/dev.stamp: .venv/python.stamp pyproject.toml constraints.txt
 	$(PIP) -e ".[all,dev]"
+	$(PIP) --no-deps --upgrade --target .venv/torchvision torchvision==0.28.0
 	touch $@
 
 clean:
