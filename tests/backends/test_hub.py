@@ -20,7 +20,7 @@ import pytest
 from conftest import need
 from PIL import Image as Pillow
 
-from looksay.backends.base import LoadOptions, load
+from looksay.backends import LoadOptions, load
 from looksay.errors import BackendError
 from looksay.images import load_rgb
 from looksay.types import Completion, Conversation, Image, Options
@@ -66,6 +66,9 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     @functools.cache
     def make(kind: str) -> Path:
+        import torch
+
+        torch.manual_seed(0)  # some types draw a few of their weights themselves
         folder = tmp_path_factory.mktemp(kind)
         builder(kind).build(folder)
         return folder

@@ -19,8 +19,8 @@ from typing import ClassVar
 import pytest
 from conftest import need
 
+from looksay.backends import LoadOptions, load
 from looksay.backends import _hub_source as source
-from looksay.backends.base import LoadOptions, load
 from looksay.backends.hub import discover
 from looksay.errors import BackendError, InputError, MissingDependency
 
