@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from looksay.api import Description, Library, describe
-    from looksay.backends.base import load
+    from looksay.backends.loading import load
 
 __all__ = ["Description", "Library", "describe", "load"]
 
@@ -16,7 +16,7 @@ _WHERE = {
     "Description": "looksay.api",
     "Library": "looksay.api",
     "describe": "looksay.api",
-    "load": "looksay.backends.base",
+    "load": "looksay.backends.loading",
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from looksay import plugins, settings
 from looksay.backends.base import Backend, LoadOptions
-from looksay.backends.base import load as load_backend
+from looksay.backends.loading import load as load_backend
 from looksay.describe import prompts, rules
 from looksay.describe.run import Describer, DescribeReport, Estimate, Event, Which
 from looksay.errors import BackendError, InputError
@@ -113,10 +113,14 @@ class Library:
                 )
             found = found or folder / catalog_file.FILE_NAME
         self.catalog = Catalog(found)
-        if db:
-            self.catalog.set_root(folder)
-        self.root = self.catalog.root
-        self.settings = settings.load(self.root)
+        try:
+            if db:
+                self.catalog.set_root(folder)
+            self.root = self.catalog.root
+            self.settings = settings.load(self.root)
+        except BaseException:
+            self.catalog.close()
+            raise
 
     def close(self) -> None:
         self.catalog.close()

@@ -4,8 +4,9 @@ A provider module has `load(model, options) -> Backend`, and may have `discover(
 model names that it can serve on this machine right now, quickly, without an error when there are none.
 """
 
-from looksay.backends.base import Backend, LoadOptions, Profile, load
+from looksay.backends.base import Backend, LoadOptions, Profile
+from looksay.backends.loading import load
 
-MACHINERY = frozenset({"base", "auto", "http", "keys", "presets"})
+MACHINERY = frozenset({"base", "auto", "http", "keys", "loading", "presets"})
 
 __all__ = ["Backend", "LoadOptions", "Profile", "load"]

@@ -1,19 +1,23 @@
-"""`auto`: the best model that is really on this machine, and why that one.
+"""What is on this machine now: which presets can be used, and the best of them (`auto`).
 
 Only loopback is asked, with connect timeouts of 0.3 s: a dead network is never waited for.
 """
 
 from __future__ import annotations
 
+import datetime
+import functools
 import importlib.util
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from looksay import plugins
-from looksay.backends import http, ollama, presets
+from looksay.backends import http, keys, ollama, presets
+from looksay.backends.presets import Preset
 from looksay.errors import BackendError
 
 PORTS = {8000: "vLLM", 8080: "llama.cpp", 1234: "LM Studio"}
@@ -21,6 +25,19 @@ PORTS = {8000: "vLLM", 8080: "llama.cpp", 1234: "LM Studio"}
 PROBE = httpx.Timeout(1.0, connect=0.3)
 NEVER = frozenset({"mini", "echo"})
 """`mini` knows drawn scenes, `echo` nothing: our own server lists them, and no photo should meet them."""
+PROBE_S = 1.8
+"""`available` answers within two seconds, whatever hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where a preset can be used right now, or how to get it."""
+
+    preset: Preset
+    ready: tuple[str, ...]
+    """Names to give to --model."""
+    get: str
+    """What to type to have it; empty where it is ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +95,62 @@ def choose() -> Choice:
         'Type: pip install "looksay[facts]"  or install Ollama and type: ollama pull qwen3-vl:8b'
         + unsure
     )
+
+
+def resolve(name: str) -> str:
+    """The backend of a preset to use now: one that is ready here, else the first that there is."""
+    preset = presets.find(name)
+    ready = next((s.ready for s in available() if s.preset == preset), ())
+    return (*ready, *preset.backends)[0]
+
+
+def available(within_s: float = PROBE_S) -> list[Status]:
+    """For each preset, whether it is there: an Ollama server has it, a server on loopback lists it, the
+    hub's cache has it, a key is set. Looks in threads; what does not answer in time is not there."""
+    key_envs = {p.key_env for p in presets.all() if p.cloud}
+    probes: dict[str, Callable[[], Iterable[str]]] = {
+        "ollama": ollama_names,
+        "served": served_names,
+        "hub": hub_names,
+    }
+    probes |= {env: functools.partial(_has_key, env) for env in key_envs}
+    pool = ThreadPoolExecutor(len(probes))
+    futures = {pool.submit(probe): name for name, probe in probes.items()}
+    done, _ = wait(futures, timeout=within_s)
+    pool.shutdown(wait=False, cancel_futures=True)
+    there = {name: set[str]() for name in probes}
+    for future in done:
+        if not future.exception():
+            there[futures[future]] = set(future.result())
+    return [_status(preset, there) for preset in presets.all()]
+
+
+def _has_key(env: str) -> list[str]:
+    return [env] if keys.key_for(keys.user_of(env), env) else []
+
+
+def _status(preset: Preset, there: Mapping[str, set[str]]) -> Status:
+    ready = []
+    if preset.ollama and preset.ollama in there["ollama"]:
+        ready.append(f"ollama:{preset.ollama}")
+    wanted = {n for n in (preset.vllm, preset.hub) if n}
+    ready += sorted(name for name in there["served"] if name.partition("#")[2] in wanted)
+    if preset.hub and preset.hub in there["hub"]:
+        ready.append(f"hub:{preset.hub}")
+    ended = preset.ends is not None and preset.ends <= datetime.date.today()
+    if preset.cloud and preset.key_env in there[preset.key_env] and not ended:
+        ready.append(preset.cloud)
+    return Status(preset, tuple(ready), "" if ready else _how_to_get(preset, ended))
+
+
+def _how_to_get(preset: Preset, ended: bool) -> str:
+    if preset.ollama:
+        return f"ollama pull {preset.ollama}"
+    if preset.hub:
+        return f"hf download {preset.hub}"
+    if ended:
+        return f"withdrawn by its provider on {preset.ends}"
+    return keys.how_to_set(keys.user_of(preset.key_env), preset.key_env)
 
 
 def ollama_names() -> list[str]:
@@ -163,7 +236,7 @@ def _best(names: list[str], where: str, unsure: str) -> Choice:
     return Choice(best, f"{where[0].upper()}{where[1:]} {best} ({why}).{_better(preset)}{unsure}")
 
 
-def _better(preset: presets.Preset | None) -> str:
+def _better(preset: Preset | None) -> str:
     """What to try where the choice is an old captioner or unknown: the first current local preset."""
     today = presets.find("qwen3-vl-8b")
     if preset is not None and (preset.released >= today.released or not preset.compared):
@@ -171,7 +244,7 @@ def _better(preset: presets.Preset | None) -> str:
     return f" Probably better: {today.title} (ollama pull {today.ollama})."
 
 
-def _preset(name: str) -> presets.Preset | None:
+def _preset(name: str) -> Preset | None:
     if "#" in name:
         model = name.partition("#")[2]
         return presets.of("vllm", model) or presets.of("hub", model)

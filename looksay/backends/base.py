@@ -5,23 +5,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 from urllib.parse import urlsplit
 
-from looksay import plugins
-from looksay.errors import InputError, RemoteNotAllowed
+from looksay.errors import InputError
 from looksay.parallel import as_they_finish
 from looksay.types import Completion, Conversation, Options, Price
 
-__all__ = [
-    "Backend",
-    "LoadOptions",
-    "Profile",
-    "as_they_finish",
-    "is_loopback",
-    "load",
-    "parse_name",
-]
+__all__ = ["Backend", "LoadOptions", "Profile", "as_they_finish", "is_loopback", "parse_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,33 +97,6 @@ def parse_name(name: str) -> tuple[str, str]:
         return "openai", name
     provider, _, model = name.partition(":")
     return provider, model
-
-
-def load(name: str, options: LoadOptions | None = None) -> Backend:
-    """Load the backend called `name`; heavy libraries are imported only here.
-
-    Raises UnknownName (no such provider), MissingDependency, BackendError (not there, no key), and
-    RemoteNotAllowed where images would leave this machine without `allow_remote`.
-    """
-    options = options or LoadOptions()
-    provider, model = parse_name(name)
-    if provider == "auto":
-        from looksay.backends.auto import choose
-
-        return load(choose().name, options)
-    if not model and provider not in plugins.names("looksay.backends"):
-        from looksay.backends import presets
-
-        if provider in {preset.name for preset in presets.all()}:
-            return load(presets.resolve(provider), options)
-    module = plugins.load("looksay.backends", provider, "backend")
-    backend = cast(Backend, module.load(model, options))
-    if backend.profile.remote and not options.allow_remote:
-        raise RemoteNotAllowed(
-            f"{name} is not on this machine: the photos would be sent away (without their EXIF data). "
-            "If you want that, add --allow-remote, or set allow_remote = true in looksay.toml."
-        )
-    return backend
 
 
 def is_loopback(url: str) -> bool:

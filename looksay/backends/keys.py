@@ -38,3 +38,8 @@ def missing(name: str, provider: str, env: str) -> BackendError:
         f"{name} needs an API key, and neither {env} nor the keyring has one. "
         f"Type: {how_to_set(provider, env)}"
     )
+
+
+def user_of(key_env: str) -> str:
+    """The keyring's user for a key variable: "OPENAI_API_KEY" → "openai"."""
+    return key_env.removesuffix("_API_KEY").lower()

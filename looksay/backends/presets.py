@@ -1,22 +1,17 @@
-"""The models worth knowing: facts from presets.toml, and whether each is there on this machine now."""
+"""The models worth knowing: the facts of presets.toml."""
 
 from __future__ import annotations
 
 import datetime
 import functools
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from importlib import resources
 from typing import Any
 
-from looksay.backends import keys
 from looksay.errors import InputError, UnknownName
 from looksay.types import Price
-
-PROBE_S = 1.8
-"""`available` answers within two seconds, whatever hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +72,6 @@ class Preset:
         return local + ([self.cloud] if self.cloud else [])
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Where a preset can be used right now, or how to get it."""
-
-    preset: Preset
-    ready: tuple[str, ...]
-    """Names to give to --model."""
-    get: str
-    """What to type to have it; empty where it is ready."""
-
-
 @functools.cache
 def all() -> tuple[Preset, ...]:
     """Every preset, in the order of presets.toml."""
@@ -100,13 +84,6 @@ def find(name: str) -> Preset:
         if name == preset.name or name in preset.backends:
             return preset
     raise UnknownName("preset", name, [preset.name for preset in all()])
-
-
-def resolve(name: str) -> str:
-    """The backend of a preset to use now: one that is ready here, else the first that there is."""
-    preset = find(name)
-    ready = next((s.ready for s in available() if s.preset == preset), ())
-    return (*ready, *preset.backends)[0]
 
 
 def of(provider: str, model: str) -> Preset | None:
@@ -139,62 +116,6 @@ def parse(text: str) -> tuple[Preset, ...]:
                 raise InputError(f"presets: [{name}] {key} = {value!r}. Expected {known[key].type}")
         presets.append(Preset(name, **table))
     return tuple(presets)
-
-
-def available(within_s: float = PROBE_S) -> list[Status]:
-    """For each preset, whether it is there: an Ollama server has it, a server on loopback lists it, the
-    hub's cache has it, a key is set. Looks in threads; what does not answer in time is not there."""
-    from looksay.backends.auto import hub_names, ollama_names, served_names
-
-    key_envs = {p.key_env for p in all() if p.cloud}
-    probes: dict[str, Callable[[], Iterable[str]]] = {
-        "ollama": ollama_names,
-        "served": served_names,
-        "hub": hub_names,
-    }
-    probes |= {env: functools.partial(_has_key, env) for env in key_envs}
-    pool = ThreadPoolExecutor(len(probes))
-    futures = {pool.submit(probe): name for name, probe in probes.items()}
-    done, _ = wait(futures, timeout=within_s)
-    pool.shutdown(wait=False, cancel_futures=True)
-    there = {name: set[str]() for name in probes}
-    for future in done:
-        if not future.exception():
-            there[futures[future]] = set(future.result())
-    return [_status(preset, there) for preset in all()]
-
-
-def _has_key(env: str) -> list[str]:
-    return [env] if keys.key_for(user_of(env), env) else []
-
-
-def user_of(key_env: str) -> str:
-    """The keyring's user for a key variable: "OPENAI_API_KEY" → "openai"."""
-    return key_env.removesuffix("_API_KEY").lower()
-
-
-def _status(preset: Preset, there: Mapping[str, set[str]]) -> Status:
-    ready = []
-    if preset.ollama and preset.ollama in there["ollama"]:
-        ready.append(f"ollama:{preset.ollama}")
-    wanted = {n for n in (preset.vllm, preset.hub) if n}
-    ready += sorted(name for name in there["served"] if name.partition("#")[2] in wanted)
-    if preset.hub and preset.hub in there["hub"]:
-        ready.append(f"hub:{preset.hub}")
-    ended = preset.ends is not None and preset.ends <= datetime.date.today()
-    if preset.cloud and preset.key_env in there[preset.key_env] and not ended:
-        ready.append(preset.cloud)
-    return Status(preset, tuple(ready), "" if ready else _how_to_get(preset, ended))
-
-
-def _how_to_get(preset: Preset, ended: bool) -> str:
-    if preset.ollama:
-        return f"ollama pull {preset.ollama}"
-    if preset.hub:
-        return f"hf download {preset.hub}"
-    if ended:
-        return f"withdrawn by its provider on {preset.ends}"
-    return keys.how_to_set(user_of(preset.key_env), preset.key_env)
 
 
 def _fits(value: object, expected: str) -> bool:

@@ -87,10 +87,10 @@ def show(
 @app.command(rich_help_panel=SEE)
 def models(as_json: JsonOption = False) -> None:
     """Models worth knowing, and which of them are there on this machine."""
-    from looksay.backends import auto, presets
+    from looksay.backends import auto
 
     with console.spinner("Looking for models", as_json):
-        found = presets.available()
+        found = auto.available()
         try:
             choice = auto.choose()
             best = f"auto would take {choice.name}. {choice.reason}"

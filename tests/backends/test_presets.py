@@ -27,7 +27,7 @@ def nothing_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     for preset in presets.all():
         if preset.key_env:
             monkeypatch.delenv(preset.key_env, raising=False)
-    monkeypatch.setattr(presets.keys, "key_for", lambda _, env: keys.os.environ.get(env))
+    monkeypatch.setattr(auto.keys, "key_for", lambda _, env: keys.os.environ.get(env))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     with Faulty() as closed:
         pass
@@ -113,7 +113,7 @@ def test_what_is_missing_is_an_error() -> None:
 
 
 def test_nothing_there_says_how_to_get_it() -> None:
-    found = {s.preset.name: s for s in presets.available()}
+    found = {s.preset.name: s for s in auto.available()}
     assert not any(s.ready for s in found.values())
     assert found["llava-13b"].get == "ollama pull llava:13b"
     assert found["vit-gpt2"].get == "hf download nlpconnect/vit-gpt2-image-captioning"
@@ -131,7 +131,7 @@ def test_what_is_there_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setenv("OLLAMA_HOST", ollama.url)
         monkeypatch.setattr(auto, "PORTS", {server.port: "vLLM"})
-        found = {s.preset.name: s for s in presets.available(within_s=10)}
+        found = {s.preset.name: s for s in auto.available(within_s=10)}
     ready = {name: s.ready for name, s in found.items() if s.ready}
     assert ready == {
         "llava-13b": ("ollama:llava:13b",),
@@ -150,15 +150,15 @@ def test_servers_that_hang_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv("OLLAMA_HOST", server.url)
         monkeypatch.setattr(auto, "PORTS", {server.port: "vLLM"})
         started = time.monotonic()
-        found = presets.available()
+        found = auto.available()
         assert time.monotonic() - started < 2
     assert len(found) == len(presets.all())
 
 
 def test_a_keyring_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
-    monkeypatch.setattr(presets.keys, "key_for", lambda *_: over.wait(20) and None)
+    monkeypatch.setattr(auto.keys, "key_for", lambda *_: over.wait(20) and None)
     started = time.monotonic()
-    presets.available(within_s=0.5)
+    auto.available(within_s=0.5)
     assert time.monotonic() - started < 1.5
     over.set()
