@@ -411,7 +411,10 @@ class Catalog:
             "photos": self.one(
                 "SELECT count(*) FROM (SELECT DISTINCT photo_id FROM place WHERE photo_id IS NOT NULL AND +gone = 0)"
             ),
-            "near_duplicates": self.one("SELECT count(*) FROM photo WHERE lead_id != id"),
+            "near_duplicates": self.one(
+                "SELECT count(*) FROM photo p WHERE lead_id != id AND EXISTS "
+                "(SELECT 1 FROM place l WHERE l.photo_id = p.id AND l.gone = 0)"
+            ),
             "pages": self.one("SELECT count(*) FROM page"),
             "placements": states.total(),
             "elsewhere": self.one(

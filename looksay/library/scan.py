@@ -7,22 +7,20 @@ few threads; the catalogue is written by one, in batches.
 from __future__ import annotations
 
 import os
-import posixpath
 import sqlite3
 import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from looksay.errors import InputError, PageError
 from looksay.images import PHOTO_SUFFIXES
-from looksay.library import pages, photos, xmp
+from looksay.library import addresses, pages, photos, xmp
 from looksay.library.catalog import FILE_NAME, Catalog, Place, Placement, relative
 from looksay.library.pages import Page
 from looksay.library.slots import Dialect
@@ -35,7 +33,6 @@ Progress = Callable[[int, str], None]
 
 _BATCH_S = 0.5
 _REDUCTIONS_KEPT = 1000
-_STATIC_FOLDERS = ("", "static", "public", "src", "source", "assets", "content")
 
 
 @dataclass(slots=True)
@@ -83,6 +80,16 @@ class _Walked:
     sidecar: Path | None = None
 
 
+@dataclass(slots=True)
+class _Read:
+    """What was read of a photo and its sidecar."""
+
+    name: str
+    seen: photos.Inspection
+    sidecar_mtime_ns: int | None = None
+    sidecar: bytes | None = None
+
+
 class Scanner:
     """One scan of one or more folders into a catalogue."""
 
@@ -95,8 +102,9 @@ class Scanner:
         self.patterns, self.dialect = patterns_of(settings), dialect_of(settings, self.root)
         self._seen: set[str] = set()
         self._unlisted: list[str] = []
-        self._folders: set[tuple[int, int]] = set()
-        self._pages: list[_Walked] = []
+        self._visited: set[tuple[int, int]] = set()
+        self._roots = [self.root]
+        self._pages: dict[str, Path] = {}
         self._reduced: dict[int, bytes] = {}
 
     def run(self, paths: Sequence[Path]) -> ScanReport:
@@ -104,6 +112,7 @@ class Scanner:
         for path in paths:
             if not path.exists():
                 raise InputError(f"{path} is not there. Expected a folder or file to scan.")
+        self._roots += [path.resolve() for path in paths]
         rules = (self.patterns, self.dialect, self.settings.max_megapixels)
         self.catalog.reread_unless(sha256(repr(rules).encode()).hexdigest())
         self._photos(self._walk(paths))
@@ -124,21 +133,36 @@ class Scanner:
 
     def _walk(self, paths: Sequence[Path]) -> Iterator[_Walked]:
         """Photos that are new or changed; pages that are go to `_pages`."""
+        linked: list[Path] = []
         for path in paths:
             resolved = path.resolve()
             if resolved.is_dir():
-                yield from self._folder(resolved)
+                yield from self._folders(resolved, linked)
             else:
-                yield from self._folder(resolved.parent, only=resolved.name)
+                yield from self._list(resolved.parent, [], linked, only=resolved.name)
+        # A link to a folder inside the library counts last: its files have their own names there.
+        while linked:
+            yield from self._folders(linked.pop(0), linked)
 
-    def _folder(self, folder: Path, only: str | None = None) -> Iterator[_Walked]:
+    def _folders(self, top: Path, linked: list[Path]) -> Iterator[_Walked]:
+        todo = [top]
+        while todo:
+            inside: list[Path] = []
+            yield from self._list(todo.pop(), inside, linked)
+            todo += reversed(inside)
+
+    def _list(
+        self, folder: Path, inside: list[Path], linked: list[Path], only: str | None = None
+    ) -> Iterator[_Walked]:
+        """What one folder holds; its folders go to `inside`, links to folders to `linked`."""
         name = relative(self.root, folder)
         try:
             status = folder.stat()
             identity = (status.st_dev, status.st_ino)
-            if only is None and status.st_ino and identity in self._folders:
-                return  # a symbolic link back to where the walk has been
-            self._folders.add(identity)
+            if only is None:
+                if status.st_ino and identity in self._visited:
+                    return  # a link back to where the walk has been
+                self._visited.add(identity)
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda e: e.name)
         except OSError as error:
@@ -149,7 +173,6 @@ class Scanner:
         sidecars = {
             e.name.lower(): folder / e.name for e in entries if e.name.lower().endswith(".xmp")
         }
-        folders = []
         for entry in entries:
             if only is not None and entry.name != only:
                 continue
@@ -157,25 +180,34 @@ class Scanner:
                 continue
             path = folder / entry.name
             try:
-                if entry.is_symlink() and not self._inside(path):
-                    self._problem(
-                        relative(self.root, path),
-                        "a link that leads out of the library; not followed",
-                    )
-                elif entry.is_dir():
-                    folders.append(path)
+                if entry.is_symlink() and not self._follow(path, linked):
+                    continue
+                if entry.is_dir():
+                    inside.append(path)
                 elif entry.name != FILE_NAME:
                     yield from self._file(path, entry, known_photos, known_pages, sidecars)
             except OSError as error:
                 self._problem(relative(self.root, path), error)
-        for path in folders:
-            yield from self._folder(path)
 
-    def _inside(self, path: Path) -> bool:
+    def _follow(self, path: Path, linked: list[Path]) -> bool:
+        """Whether a symbolic link leads to a file of the library. One that does not is told where it
+        would matter; one to a folder goes to `linked`."""
+        suffix = path.suffix.lower()
+        matters, reason = suffix in PHOTO_SUFFIXES or pages.is_page(suffix), ""
         try:
-            return path.resolve(strict=True).is_relative_to(self.root)
+            target = path.resolve(strict=True)
         except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
-            return False
+            reason = "a link that leads nowhere"
+        else:
+            matters |= target.is_dir()
+            if not any(target.is_relative_to(root) for root in self._roots):
+                reason = "a link that leads out of the library; not followed"
+            elif target.is_dir():
+                linked.append(path)
+                return False
+        if reason and matters:
+            self._problem(relative(self.root, path), reason)
+        return not reason
 
     def _file(
         self,
@@ -206,7 +238,7 @@ class Scanner:
             self._seen.add(name)
             known = known_pages.get(name)
             if known is None or not _same(known, status):
-                self._pages.append(_Walked(path, name, status))
+                self._pages[name] = path
 
     def _problem(self, name: str, reason: OSError | str) -> None:
         if isinstance(reason, OSError):
@@ -229,36 +261,47 @@ class Scanner:
                 yield item
 
         workers = max(2, (os.cpu_count() or 2) + 1)
-        with ExitStack() as open_batch:
-            began = 0.0
-            for index, (inspection, sidecar) in as_they_finish(self._read, numbered(), workers):
-                if time.monotonic() - began > _BATCH_S:
-                    open_batch.close()
-                    open_batch.enter_context(self.catalog.transaction())
-                    began = time.monotonic()
-                item = drawn.pop(index)
-                self._store(item, inspection, sidecar)
-                if self.progress:
-                    self.progress(self.report.new + self.report.changed, item.name)
+        batch: list[tuple[_Walked, _Read]] = []
+        began = time.monotonic()
+        for number, (index, read) in enumerate(as_they_finish(self._read, numbered(), workers)):
+            batch.append((drawn.pop(index), read))
+            # Reading happens outside of any transaction, so that other processes can write meanwhile.
+            if time.monotonic() - began > _BATCH_S:
+                self._store_all(batch)
+                batch, began = [], time.monotonic()
+            if self.progress:
+                self.progress(number + 1, read.name)
+        self._store_all(batch)
 
-    def _read(self, item: _Walked) -> tuple[photos.Inspection, bytes | None]:
-        inspection = photos.inspect(item.path, self.settings.max_megapixels * 1_000_000)
-        try:
-            return inspection, item.sidecar.read_bytes() if item.sidecar else None
-        except OSError:
-            return inspection, None
+    def _store_all(self, batch: Sequence[tuple[_Walked, _Read]]) -> None:
+        with self.catalog.transaction():
+            for item, read in batch:
+                self._store(item, read)
+
+    def _read(self, item: _Walked) -> _Read:
+        seen = photos.inspect(item.path, self.settings.max_megapixels * 1_000_000)
+        if item.sidecar:
+            with suppress(OSError):  # gone since it was listed
+                return _Read(item.name, seen, _time(item.sidecar), item.sidecar.read_bytes())
+        return _Read(item.name, seen)
 
     def store_photo(self, path: Path, name: str) -> None:
-        """Read one photo and its sidecar into the catalogue, inside the caller's transaction."""
+        """Read one photo and its sidecar into the catalogue, inside the caller's transaction. One that is
+        gone is left to the next scan."""
         beside = {
             p.name.lower(): p
             for p in (path.with_name(path.name + ".xmp"), path.with_suffix(".xmp"))
             if p.exists()
         }
-        item = _Walked(path, name, path.stat(), _sidecar(path, beside))
-        self._store(item, *self._read(item))
+        with suppress(FileNotFoundError):
+            item = _Walked(path, name, path.stat(), _sidecar(path, beside))
+            self._store(item, self._read(item))
 
-    def _store(self, item: _Walked, seen: photos.Inspection, sidecar: bytes | None) -> None:
+    def _store(self, item: _Walked, read: _Read) -> None:
+        seen = read.seen
+        if seen.sha256 is None and not item.path.exists():
+            self._seen.discard(item.name)  # gone since it was listed
+            return
         known = self.catalog.has_place(item.name)
         self.report.changed += known
         self.report.new += not known
@@ -272,11 +315,12 @@ class Scanner:
             seen.extended,
             "embedded" if seen.alt is not None else None,
         )
-        if sidecar is not None:
-            side_alt, side_extended = xmp.read(sidecar)
+        if read.sidecar is not None:
+            side_alt, side_extended = xmp.read(read.sidecar)
             if side_alt is not None:
                 alt, source = side_alt, "sidecar"
             extended = side_extended if side_extended is not None else extended
+        beside = item.sidecar if read.sidecar is not None else None
         self.catalog.put_place(
             Place(
                 item.name,
@@ -288,9 +332,9 @@ class Scanner:
                 alt,
                 extended,
                 source,
-                relative(self.root, item.sidecar) if item.sidecar else None,
-                _time(item.sidecar),
-                sha256(sidecar).digest() if sidecar is not None else None,
+                relative(self.root, beside) if beside else None,
+                read.sidecar_mtime_ns,
+                sha256(read.sidecar).digest() if read.sidecar is not None else None,
             )
         )
 
@@ -311,41 +355,42 @@ class Scanner:
 
     def _read_pages(self) -> None:
         """Read changed pages, and pages whose images have come or gone since they were read."""
-        names = {w.name for w in self._pages}
         for name in self.catalog.pages_to_resolve():
-            path = self.root / name
-            if name not in names and name in self._seen:
-                self._pages.append(_Walked(path, name, path.stat()))
-        for number, item in enumerate(self._pages):
+            if name in self._seen:
+                self._pages.setdefault(name, self.root / name)
+        for number, (name, path) in enumerate(self._pages.items()):
             with self.catalog.transaction():
-                self.store_page(item.path, item.name)
+                self.store_page(path, name)
             if self.progress:
-                self.progress(self.report.new + self.report.changed + number + 1, item.name)
+                self.progress(self.report.new + self.report.changed + number + 1, name)
 
     def store_page(self, path: Path, name: str, *, by_person: bool = True) -> None:
         """Read one page into the catalogue, inside the caller's transaction. `by_person`: what changed
         since the last reading is somebody's edit, not ours."""
+        size, mtime_ns, digest = 0, 0, None
         try:
             status = path.stat()
+            size, mtime_ns = status.st_size, status.st_mtime_ns
             if status.st_size > pages.MAX_PAGE_BYTES:
                 raise PageError(f"{status.st_size / 1e6:.0f} MB is too large for a page")
             data = path.read_bytes()
+            digest = sha256(data).digest()
             page = pages.read(data, path.suffix, self.patterns, self.dialect)
+        except FileNotFoundError:  # gone since it was listed
+            self._seen.discard(name)
+            return
         except (OSError, PageError) as error:
             reason = "permission denied" if isinstance(error, PermissionError) else str(error)
-            size, mtime = (
-                (path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else (0, 0)
-            )
-            self.catalog.put_page(name, None, size, mtime, "", "", reason, [])
+            self.catalog.put_page(name, digest, size, mtime_ns, "", "", reason, [])
             return
         placements = list(self._placements(page, name))
         if by_person:
             self.report.cleared += self.catalog.ledger.note_deletions(name, placements)
         self.catalog.put_page(
             name,
-            sha256(data).digest(),
-            status.st_size,
-            status.st_mtime_ns,
+            digest,
+            size,
+            mtime_ns,
             page.encoding,
             page.title,
             None,
@@ -355,7 +400,7 @@ class Scanner:
     def _placements(self, page: Page, name: str) -> Iterator[Placement]:
         shown: Counter[str] = Counter()
         for number, (slot, context) in enumerate(zip(page.slots, page.contexts, strict=True)):
-            path, note = self._resolve(slot.src, name)
+            path, note = addresses.resolve(self.catalog, self.root, slot.src, name)
             if not note and slot.stray:
                 note = "text after the alt text: a quote that is not escaped?"
             if not slot.writable:
@@ -376,33 +421,6 @@ class Scanner:
                 note,
             )
             shown[path or slot.src] += 1
-
-    def _resolve(self, src: str, page: str) -> tuple[str | None, str]:
-        """The photo file that `src` on `page` means: relative to the page, to the folders above it, or
-        to a folder that site generators publish as their root. A local file that is not there keeps the
-        path that it would most likely have; nothing is looked for outside the library."""
-        parts = urlsplit(src)
-        if parts.scheme or parts.netloc or not parts.path:
-            return None, "inside the page" if parts.scheme == "data" else "on the network"
-        wanted = unquote(parts.path).replace("\\", "/")
-        folder = posixpath.dirname(page)
-        bases = [] if wanted.startswith("/") else [folder]
-        above = folder
-        while True:
-            bases += [posixpath.join(above, static) for static in _STATIC_FOLDERS]
-            if above in ("", ".."):
-                break
-            above = posixpath.dirname(above)
-        candidates = [
-            posixpath.normpath(posixpath.join(b, wanted.lstrip("/"))) for b in dict.fromkeys(bases)
-        ]
-        for candidate in candidates:
-            if self.catalog.has_place(candidate):
-                return candidate, ""
-        beside = wanted.startswith(("./", "../")) or "/" not in wanted
-        return candidates[0] if beside else posixpath.normpath(
-            wanted.lstrip("/")
-        ), "no such file in the library"
 
 
 def patterns_of(settings: Settings) -> tuple[CallPattern, ...]:
