@@ -65,15 +65,19 @@ class Sampling(LogitsProcessor):  # type: ignore[misc]
 
 
 class StopAt(StoppingCriteria):  # type: ignore[misc]
-    """Ends a row once its new text holds a stop string, and all rows once `cancelled` is set."""
+    """Ends a row once its new text holds a stop string, and all rows once `cancelled` is set or the
+    positions that the model has learned are used up."""
 
-    def __init__(self, stop: Sequence[str], tokenizer: Any, prompt: PromptLength) -> None:
-        self.stop, self.tokenizer, self.prompt = stop, tokenizer, prompt
-        self.cancelled = False
+    def __init__(
+        self, stop: Sequence[str], tokenizer: Any, prompt: PromptLength, positions: int | None
+    ) -> None:
+        self.stop, self.tokenizer, self.prompt, self.positions = stop, tokenizer, prompt, positions
+        self.cancelled = self.full = False
 
     def __call__(self, ids_BT: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        done = [self.cancelled] * ids_BT.shape[0]
-        if self.stop and not self.cancelled:
+        self.full = self.positions is not None and ids_BT.shape[1] >= self.positions
+        done = [self.cancelled or self.full] * ids_BT.shape[0]
+        if self.stop and not done[0]:
             texts = self.tokenizer.batch_decode(
                 ids_BT[:, self.prompt.tokens :], skip_special_tokens=True
             )
@@ -85,7 +89,14 @@ class Writing:
     """One call of `generate`: what to pass, and how to read what comes back."""
 
     def __init__(
-        self, base: Any, tokenizer: Any, options: Options, rows: int, *, beams: bool = True
+        self,
+        base: Any,
+        tokenizer: Any,
+        options: Options,
+        rows: int,
+        *,
+        positions: int | None = None,
+        beams: bool = True,
     ) -> None:
         self.tokenizer, self.options = tokenizer, options
         self.settings = settings = copy.deepcopy(base)
@@ -101,7 +112,7 @@ class Writing:
         if settings.pad_token_id is None:
             settings.pad_token_id = tokenizer.pad_token_id
         self.prompt = PromptLength()
-        self.stop = StopAt(options.stop, tokenizer, self.prompt)
+        self.stop = StopAt(options.stop, tokenizer, self.prompt, positions)
         processors: list[Any] = [self.prompt]
         if options.temperature > 0:
             processors.append(Sampling(options, rows))
@@ -121,8 +132,8 @@ class Writing:
         )
         reason: FinishReason = "length" if forced else "stop"
         if end is None:
-            reason = "length" if len(ids) >= self.options.max_tokens else "stop"
-            end = len(ids)
+            limit = self.stop.full or len(ids) >= self.options.max_tokens
+            reason, end = "length" if limit else "stop", len(ids)
             while end and ids[end - 1] == self.settings.pad_token_id:
                 end, reason = end - 1, "stop"
         text = self.tokenizer.decode(ids[:end], skip_special_tokens=True)

@@ -46,6 +46,9 @@ class Hub:
         self._settings = speaker.generation_config
         if captioner and captioner.end_id:
             self._settings.eos_token_id = getattr(model.config.text_config, captioner.end_id)
+        # Captioners are small decoders whose learned positions end; going past them is an IndexError.
+        text = model.config.get_text_config(decoder=True) if captioner else None
+        self._positions: int | None = getattr(text, "max_position_embeddings", None)
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         # A decoder goes on from the last position, so what is shorter is padded in front of the prompt.
@@ -78,10 +81,8 @@ class Hub:
         """Yield the answer as it is written (without beam search). Raises BackendError where it fails."""
         from transformers import TextIteratorStreamer
 
-        from looksay.backends._hub_writing import Writing
-
         question = self._question(0, conversation)
-        writing = Writing(self._settings, self._tokenizer, options, 1, beams=False)
+        writing = self._writing(options, 1, beams=False)
         streamer = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
         fault: list[Exception] = []
 
@@ -110,11 +111,9 @@ class Hub:
         return self._asking.question(index, conversation, images)
 
     def _answer(self, questions: list[Question], options: Options) -> Iterator[Completion]:
-        from looksay.backends._hub_writing import Writing
-
         started = time.perf_counter()
         try:
-            writing = Writing(self._settings, self._tokenizer, options, len(questions))
+            writing = self._writing(options, len(questions))
             rows, prompt_tokens = self._generate(questions, writing)
             answers = [writing.read(row) for row in rows]
         except Exception as error:  # transformers raises anything on what it cannot take
@@ -138,6 +137,13 @@ class Hub:
             yield from self._answer(questions[half:], options)
         else:
             yield Completion(questions[0].index, error=fault, finish_reason="error")
+
+    def _writing(self, options: Options, rows: int, *, beams: bool = True) -> Any:
+        from looksay.backends._hub_writing import Writing
+
+        return Writing(
+            self._settings, self._tokenizer, options, rows, positions=self._positions, beams=beams
+        )
 
     def _generate(
         self, questions: list[Question], writing: Any, **more: Any

@@ -494,3 +494,12 @@ def read(ids: list[int], words: dict[int, str], prompt: int = 0) -> tuple[str, i
     writing = Writing(GenerationConfig(eos_token_id=9), Words(), Options(max_tokens=8), 1)
     writing.prompt.tokens = prompt
     return writing.read(torch.tensor(ids))
+
+
+@pytest.mark.parametrize(
+    "kind", ["blip", "git", "vision_encoder_decoder", "blip_2_opt", "blip_2_t5"]
+)
+def test_a_captioner_stops_where_its_positions_end(kind: str, hub: Any) -> None:
+    answers = list(hub(kind).complete([ask(0, "")], Options(max_tokens=2000)))
+    assert [a.error for a in answers] == [None]
+    assert answers[0].text
