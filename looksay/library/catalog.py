@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ from looksay.library.migrations import APPLICATION_ID, STEPS
 from looksay.library.pages import Context
 
 FILE_NAME = "looksay.db"
+_MAGIC = b"SQLite format 3\0"
 NEAR_BITS = 3
 """Photos whose difference hashes differ in at most this many of 64 bits are near-duplicates: resizing
 and recompressing moved 2 bits at most, different photos differed in 14 or more (docs/design.md)."""
@@ -78,6 +80,12 @@ class Catalog:
 
     def __init__(self, path: Path, *, busy_s: float = 5.0) -> None:
         self.path = path
+        with contextlib.suppress(OSError), path.open("rb") as stream:
+            head = stream.read(len(_MAGIC))
+            if head and head != _MAGIC:  # SQLite itself would write over a file of a few bytes
+                raise CatalogError(
+                    f"The catalogue {path}: the file is damaged or no database. Choose another with --db."
+                )
         with self.faults():
             self.db = sqlite3.connect(path, timeout=busy_s, isolation_level=None)
             self.db.row_factory = sqlite3.Row
@@ -145,12 +153,14 @@ class Catalog:
                 reason = (
                     "another process is writing to it. Wait for it to end, then type the same again"
                 )
-            elif "full" in text:
+            elif "full" in text or ("I/O" in text and _free_bytes(self.path.parent) < 1_000_000):
                 reason = "the disk is full. Make room, then type the same again; what was finished is kept"
             elif "readonly" in text or "unable to open" in text:
                 reason = f"it cannot be opened for writing ({text}). Choose another place with --db"
             elif "malformed" in text or "not a database" in text:
                 reason = f"the file is damaged or no database ({text}). Choose another with --db"
+            elif isinstance(error, sqlite3.OperationalError):  # an I/O error, say
+                reason = f"it cannot be read or written ({text}). Choose another place with --db"
             else:
                 raise
             raise CatalogError(f"The catalogue {self.path}: {reason}.") from error
@@ -176,12 +186,19 @@ class Catalog:
     def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
         """Rows one by one; memory stays flat."""
         with self.faults():
-            yield from self.db.execute(sql, values)
+            # Not `yield from`: an abandoned loop would close its cursor, maybe after the catalogue.
+            for row in self.db.execute(sql, values):  # noqa: UP028
+                yield row
+
+    def row(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
+        """The first row, or None."""
+        with self.faults():
+            found: sqlite3.Row | None = self.db.execute(sql, values).fetchone()
+        return found
 
     def one(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """The first column of the first row, or None."""
-        with self.faults():
-            row = self.db.execute(sql, values).fetchone()
+        row = self.row(sql, values)
         return row[0] if row else None
 
     # --- the root ---------------------------------------------------------------------------------
@@ -482,6 +499,13 @@ def _inside(folder: str) -> tuple[str, str]:
     if folder in ("", "."):
         return "", "\U0010ffff"
     return folder + "/", folder + "0"  # "0" follows "/" in every encoding that SQLite sorts by
+
+
+def _free_bytes(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0
 
 
 def _bands(dhash: int) -> list[int]:

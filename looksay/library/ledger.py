@@ -236,14 +236,12 @@ class Ledger:
     def find(self, path: str, page: str = "", occurrence: int = 0) -> Target | None:
         """The target of a file, on a page or for itself (whether or not pages show it)."""
         if page:
-            row = self.db.execute(
+            row = self.catalog.row(
                 f"SELECT * FROM ({_ON_PAGES}) WHERE page = ? AND path = ? AND occurrence = ?",
                 (page, path, occurrence),
-            ).fetchone()
+            )
         else:
-            row = self.db.execute(
-                f"{_ALONE} WHERE l.path = ? AND l.photo_id IS NOT NULL", (path,)
-            ).fetchone()
+            row = self.catalog.row(f"{_ALONE} WHERE l.path = ? AND l.photo_id IS NOT NULL", (path,))
         return _target(row) if row else None
 
     def words(self, target: Target, language: str | None = None, default: str = "en") -> Words:
@@ -268,7 +266,7 @@ class Ledger:
         if target.follows:
             return self._shared(target, tongue)
         after = own["generation_id"] or 0 if own is not None else 0
-        row = self.db.execute(
+        row = self.catalog.row(
             "SELECT g.*, m.name AS model, m.draft AS draft FROM generation g JOIN model m ON m.id = g.model_id "
             "WHERE g.photo_id = ? AND (? OR g.language = ?) AND g.context_hash IN (?, '') AND g.id > ? "
             "ORDER BY g.language = ? DESC, m.draft, g.context_hash = ? DESC, g.id DESC LIMIT 1",
@@ -280,7 +278,7 @@ class Ledger:
                 tongue.first,
                 target.context_hash,
             ),
-        ).fetchone()
+        )
         if row is None:
             return Words("rejected" if own is not None else "none", language=tongue.first)
         return Words(
@@ -296,30 +294,30 @@ class Ledger:
 
     def _decision(self, target: Target, tongue: _Tongue) -> sqlite3.Row | None:
         path = target.path if target.page else ""
-        row: sqlite3.Row | None = self.db.execute(
+        row: sqlite3.Row | None = self.catalog.row(
             "SELECT * FROM decision WHERE photo_id IN (?, 0) AND page = ? AND path = ? AND occurrence = ? "
             "AND (? OR language = ?) ORDER BY language = ? DESC, id DESC LIMIT 1",
             (target.photo_id, target.page, path, target.occurrence, *tongue, tongue.first),
-        ).fetchone()
+        )
         return row
 
     def _shared(self, target: Target, tongue: _Tongue) -> Words:
-        row = self.db.execute(
+        row = self.catalog.row(
             "SELECT * FROM decision WHERE photo_id = ? AND (? OR language = ?) AND state IN ('human', 'reviewed') "
             "ORDER BY language = ? DESC, page = '' DESC, id DESC LIMIT 1",
             (target.lead_id, *tongue, tongue.first),
-        ).fetchone()
+        )
         if row is not None:
             return _decided(row)
         return Words("none", notes=("waits for the review of a near-duplicate",))
 
     def is_ours(self, target: Target) -> bool:
         """Whether the text that stands there is one that an apply wrote, unchanged since."""
-        row = self.db.execute(
+        row = self.catalog.row(
             "SELECT w.text FROM written w JOIN change c ON c.id = w.change_id "
             "WHERE w.page = ? AND w.path = ? AND w.occurrence = ? AND c.state != 'undone' ORDER BY w.id DESC LIMIT 1",
             (target.page, target.path, target.occurrence),
-        ).fetchone()
+        )
         return row is not None and _folded(row["text"]) == _folded(target.alt)
 
     # --- decisions --------------------------------------------------------------------------------
@@ -377,11 +375,11 @@ class Ledger:
                 or (new.alt or "").strip()
             ):
                 continue
-            row = self.db.execute(
+            row = self.catalog.row(
                 "SELECT w.* FROM written w JOIN change c ON c.id = w.change_id WHERE w.page = ? AND w.path = ? "
                 "AND w.occurrence = ? AND c.state = 'done' ORDER BY w.id DESC LIMIT 1",
                 (page, new.path, new.occurrence),
-            ).fetchone()
+            )
             if row is not None and _folded(row["text"]) == _folded(old.alt):
                 self.db.execute(
                     "INSERT INTO decision (photo_id, page, path, occurrence, language, state, text, extended, "
