@@ -1,7 +1,7 @@
 """The Python API: `describe` for one picture, `Library` for thousands. The command line is a thin layer over it.
 
 >>> import looksay
->>> looksay.describe("examples/site/assets/lighthouse.jpg", model="echo").text[:4]
+>>> looksay.describe("examples/site/images/lighthouse.jpg", model="echo").text[:4]
 'Echo'
 """
 
