@@ -217,7 +217,7 @@ class Describer:
         if not target.photo_id:
             self.report.unavailable += 1
             return None
-        if target.follows and self.which != "all":
+        if self.which != "all" and self.ledger.follows(target):
             self.report.waiting += 1
             return None
         profile = self.backend.profile

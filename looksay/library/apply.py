@@ -8,6 +8,7 @@ the next command finds out from the file's digest what happened (`recover`).
 from __future__ import annotations
 
 import difflib
+import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,7 +43,10 @@ class Edit:
             size = len(self.new) - len(self.old or b"")
             return f"--- a/{self.path}\n+++ b/{self.path}\nalt text in the photo ({size:+d} bytes): {self.words[0][1].text}\n"
         old, new = (
-            pages.decode(b)[0].splitlines(keepends=True) for b in (self.old or b"", self.new)
+            io.StringIO(
+                pages.decode(b)[0], newline="\n"
+            ).readlines()  # other breaks are no line's end
+            for b in (self.old or b"", self.new)
         )
         source = f"a/{self.path}" if self.old is not None else "/dev/null"
         lines = difflib.unified_diff(old, new, source, f"b/{self.path}")

@@ -12,7 +12,7 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from looksay.library.migrations import APPLICATION_ID, STEPS
 from looksay.library.pages import Context
 
 FILE_NAME = "looksay.db"
+_Values = Sequence[Any] | Mapping[str, Any]
 _MAGIC = b"SQLite format 3\0"
 NEAR_BITS = 3
 """Photos whose difference hashes differ in at most this many of 64 bits are near-duplicates: resizing
@@ -183,20 +184,20 @@ class Catalog:
                     self.db.execute("ROLLBACK")
                 raise
 
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
+    def rows(self, sql: str, values: _Values = ()) -> Iterator[sqlite3.Row]:
         """Rows one by one; memory stays flat."""
         with self.faults():
             # Not `yield from`: an abandoned loop would close its cursor, maybe after the catalogue.
             for row in self.db.execute(sql, values):  # noqa: UP028
                 yield row
 
-    def row(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
+    def row(self, sql: str, values: _Values = ()) -> sqlite3.Row | None:
         """The first row, or None."""
         with self.faults():
             found: sqlite3.Row | None = self.db.execute(sql, values).fetchone()
         return found
 
-    def one(self, sql: str, values: Sequence[Any] = ()) -> Any:
+    def one(self, sql: str, values: _Values = ()) -> Any:
         """The first column of the first row, or None."""
         row = self.row(sql, values)
         return row[0] if row else None

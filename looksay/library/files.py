@@ -48,7 +48,10 @@ def _agreeing(longest: int, agree: Callable[[int], bool]) -> int:
 
 def temporary(path: Path) -> Path:
     """The name of a file being written; the same for each try, so that a killed one leaves one at most."""
-    return path.with_name(f".{path.name}.looksay-tmp")
+    name = path.name
+    if len(os.fsencode(name)) > 200:  # file systems allow 255 bytes
+        name = sha256(os.fsencode(name)).hexdigest()[:32]
+    return path.with_name(f".{name}.looksay-tmp")
 
 
 def write(path: Path, data: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -52,11 +52,6 @@ class Target:
     def language(self, wanted: str | None, default: str) -> str:
         """The language for its words: the one asked for, else the page's own, else the default."""
         return wanted or self.context.language.split("-")[0].split("_")[0].lower() or default
-
-    @property
-    def follows(self) -> bool:
-        """A near-duplicate of an earlier photo, whose reviewed words it will share."""
-        return self.lead_id is not None and self.lead_id != self.photo_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +209,18 @@ class Ledger:
         """Targets whose photo or page lies under `prefix`, photos of a folder together; `sources` keeps
         those of the named kinds ("missing", "empty", …) only."""
         wanted = frozenset(sources) if sources is not None else None
-        for row in self.catalog.rows(_TARGETS):
-            if _under(prefix, row["path"], row["page"]) and (
-                wanted is None or row["source"] in wanted
-            ):
-                yield _target(row)
+        # In pieces: a long read would keep other processes' writes from this one, and ours from the disk.
+        after, rows = ("", "", -2), list[sqlite3.Row]()
+        while len(rows) == _PIECE or not after[0]:
+            rows = list(self.catalog.rows(_TARGETS, after))
+            if not rows:
+                return
+            after = (rows[-1]["path"], rows[-1]["page"], rows[-1]["number"])
+            for row in rows:
+                if _under(prefix, row["path"], row["page"]) and (
+                    wanted is None or row["source"] in wanted
+                ):
+                    yield _target(row)
 
     def page_targets(self, prefix: str = "") -> list[Target]:
         """Targets on pages that lie under `prefix` or show a photo under it, page by page."""
@@ -263,7 +265,7 @@ class Ledger:
             general = self._decision(Target(target.photo_id, target.path), tongue)
             if general is not None and general["state"] != "rejected":
                 return _decided(general)
-        if target.follows:
+        if self.follows(target):
             return self._shared(target, tongue)
         after = own["generation_id"] or 0 if own is not None else 0
         row = self.catalog.row(
@@ -301,9 +303,16 @@ class Ledger:
         )
         return row
 
+    def follows(self, target: Target) -> bool:
+        """Whether the words of a near-duplicate are those of the photo that leads its group: that one
+        still wants words, or a person has given it some."""
+        if target.lead_id is None or target.lead_id == target.photo_id:
+            return False
+        return bool(self.catalog.one(_LEADS, {"lead": target.lead_id}))
+
     def _shared(self, target: Target, tongue: _Tongue) -> Words:
         row = self.catalog.row(
-            "SELECT * FROM decision WHERE photo_id = ? AND (? OR language = ?) AND state IN ('human', 'reviewed') "
+            f"SELECT * FROM decision d WHERE photo_id = ? AND (? OR language = ?) AND {_GIVEN} "
             "ORDER BY language = ? DESC, page = '' DESC, id DESC LIMIT 1",
             (target.lead_id, *tongue, tongue.first),
         )
@@ -361,33 +370,46 @@ class Ledger:
                 ),
             )
 
-    def note_deletions(self, page: str, placements: Iterable[Placement]) -> int:
-        """A text of ours that a person deleted from a page is a decision: it stays deleted. Called before
-        the page's new placements replace the known ones, inside the caller's transaction."""
+    def note_edits(self, page: str, placements: Sequence[Placement]) -> int:
+        """What a person changed on a page since it was read is a decision, newer than those before: a
+        text of ours that was deleted stays deleted, and one that was rewritten is theirs. Called before
+        the page's new placements replace the known ones, inside the caller's transaction; returns the
+        number of deletions."""
         known = {(p.path, p.occurrence): p for p in self.catalog.placements_on(page)}
         deleted = 0
         for new in placements:
             old = known.get((new.path, new.occurrence))
-            if (
-                old is None
-                or new.path is None
-                or not (old.alt or "").strip()
-                or (new.alt or "").strip()
-            ):
+            if old is None or new.path is None or _folded(old.alt) == _folded(new.alt):
                 continue
-            row = self.catalog.row(
-                "SELECT w.* FROM written w JOIN change c ON c.id = w.change_id WHERE w.page = ? AND w.path = ? "
-                "AND w.occurrence = ? AND c.state = 'done' ORDER BY w.id DESC LIMIT 1",
-                (page, new.path, new.occurrence),
+            place = (page, new.path, new.occurrence)
+            ours = self.catalog.row(
+                "SELECT w.photo_id, w.language, w.text FROM written w JOIN change c ON c.id = w.change_id WHERE "
+                "w.page = ? AND w.path = ? AND w.occurrence = ? AND c.state = 'done' ORDER BY w.id DESC LIMIT 1",
+                place,
             )
-            if row is not None and _folded(row["text"]) == _folded(old.alt):
-                self.db.execute(
-                    "INSERT INTO decision (photo_id, page, path, occurrence, language, state, text, extended, "
-                    "generation_id, who, at) VALUES (?, ?, ?, ?, ?, 'cleared', '', '', NULL, 'page edited', ?)",
-                    (row["photo_id"], page, new.path, new.occurrence, row["language"], now()),
+            if ours is not None and _folded(ours["text"]) != _folded(old.alt):
+                ours = None
+            if _folded(new.alt):
+                said = ours or self.catalog.row(
+                    "SELECT photo_id, language FROM decision WHERE page = ? AND path = ? AND occurrence = ? "
+                    "ORDER BY id DESC LIMIT 1",
+                    place,
                 )
+                if said is not None:
+                    self._note_edit(said, place, "human", new.alt or "")
+            elif ours is not None and not _stands_elsewhere(old, placements):
+                self._note_edit(ours, place, "cleared", "")
                 deleted += 1
         return deleted
+
+    def _note_edit(
+        self, said: sqlite3.Row, place: tuple[str, str, int], state: str, text: str
+    ) -> None:
+        self.db.execute(
+            "INSERT INTO decision (photo_id, page, path, occurrence, language, state, text, extended, "
+            "generation_id, who, at) VALUES (?, ?, ?, ?, ?, ?, ?, '', NULL, 'page edited', ?)",
+            (said["photo_id"], *place, said["language"], state, text, now()),
+        )
 
     # --- history ----------------------------------------------------------------------------------
 
@@ -428,6 +450,14 @@ class Ledger:
         return found
 
 
+_GIVEN = """state IN ('human', 'reviewed') AND NOT EXISTS (SELECT 1 FROM decision n WHERE n.photo_id = d.photo_id
+  AND n.page = d.page AND n.path = d.path AND n.occurrence = d.occurrence AND n.language = d.language AND n.id > d.id)"""
+_LEADS = f"""SELECT EXISTS (SELECT 1 FROM decision d WHERE d.photo_id = :lead AND {_GIVEN})
+  OR EXISTS (SELECT 1 FROM place l LEFT JOIN placement m ON m.path = l.path WHERE l.photo_id = :lead AND l.gone = 0
+    AND (coalesce(m.state, l.state) IN ('missing', 'empty')
+      OR EXISTS (SELECT 1 FROM generation g WHERE g.photo_id = :lead))
+    AND NOT EXISTS (SELECT 1 FROM decision d WHERE d.photo_id = :lead AND d.state IN ('decorative', 'cleared')))"""
+_PIECE = 500
 _ON_PAGES = """
   SELECT coalesce(l.photo_id, 0) AS photo_id, m.path, m.page, m.occurrence, m.number, m.alt, m.state AS source,
     m.context, p.lead_id
@@ -438,8 +468,10 @@ _ALONE = """
     l.state AS source,
     NULL AS context, p.lead_id
   FROM place l JOIN photo p ON p.id = l.photo_id"""
-_TARGETS = f"""SELECT * FROM ({_ON_PAGES} UNION ALL {_ALONE} WHERE l.gone = 0 AND l.shown = 0)
-  ORDER BY path, page, number"""
+# The plus signs keep SQLite on the primary key, whose order lets both halves be merged without sorting.
+_TARGETS = f"""{_ON_PAGES} AND (m.path, m.page, m.number) > (?1, ?2, ?3)
+  UNION ALL {_ALONE} WHERE +l.gone = 0 AND +l.shown = 0 AND l.path >= ?1 AND (l.path, '', -1) > (?1, ?2, ?3)
+  ORDER BY 2, 3, 5 LIMIT {_PIECE}"""
 
 _HISTORY = {
     "generation": "SELECT g.at, m.name AS model, m.fingerprint, g.language, g.raw, g.alt, g.extended, g.decorative, "
@@ -477,6 +509,11 @@ def _decided(row: sqlite3.Row, *, own: bool = False) -> Words:
         Words(row["state"], row["text"], row["extended"], row["language"], row["generation_id"]),
         own=own,
     )
+
+
+def _stands_elsewhere(old: Placement, placements: Sequence[Placement]) -> bool:
+    """Whether the page still shows the photo with the old text: another showing came before it."""
+    return any(p.path == old.path and _folded(p.alt) == _folded(old.alt) for p in placements)
 
 
 def _folded(text: str | None) -> str:

@@ -385,7 +385,7 @@ class Scanner:
             return
         placements = list(self._placements(page, name))
         if by_person:
-            self.report.cleared += self.catalog.ledger.note_deletions(name, placements)
+            self.report.cleared += self.catalog.ledger.note_edits(name, placements)
         self.catalog.put_page(
             name,
             digest,

@@ -60,6 +60,7 @@ def read_into(
     with catalog.transaction():
         for row in rows:
             _take(catalog, row, report, default)
+    report.problems.sort()
     return report
 
 
@@ -161,7 +162,7 @@ def _row(
     )
     if None in record:
         report.problems.append((line, "more fields than the header has"))
-    elif not occurrence.isdecimal():
+    elif not occurrence.isdecimal() or len(occurrence) > 9:
         report.problems.append((line, f"occurrence should be 0, 1, 2 …; found {occurrence!r}"))
     elif decorative not in _TRUE | _FALSE:
         report.problems.append(
