@@ -14,13 +14,15 @@ _LABEL = re.compile(
     re.I,
 )
 _LEAD_IN = re.compile(
-    r"^\s*(?:sure|certainly|of course|here(?:'s| is| are))\b[^\n:]{0,80}:\s*", re.I
+    r"^\s*(?:(?:sure|certainly|of course)\b[^\n:]{0,80}:\s+|here(?:'s|’s| is| are)\b[^\n:]{0,60}"
+    r"\b(?:text|description|caption|alternative|sentence|version)\b[^\n:]{0,30}:\s+)",
+    re.I,
 )
 _PREAMBLE = re.compile(
     r"^(?:(?:the|this) )?(?:image|photo|photograph|picture) (?:shows|depicts|features|displays|is of|of) ",
     re.I,
 )
-_SENTENCE_END = re.compile(r"(?<=[.!?。!?…])[\"'”’)]*(?:\s+|(?=[^\s\x00-\x7f]))")
+_SENTENCE_END = re.compile(r"[.!?。!?…][\"'”’)]*+(?:\s+|(?=[^\s\x00-\x7f]))")
 _ABBREVIATIONS = frozenset(
     ["mr", "mrs", "ms", "dr", "st", "prof", "no", "vs", "etc", "e.g", "i.e", "u.s", "approx", "fig"]
 )
@@ -63,7 +65,7 @@ def read_answer(raw: str, *, language: str, target: int = 125, limit: int = 250)
     """Clean a model's answer and split it: whole sentences up to `target` characters are the alt text,
     and when there is more, the whole is the extended description."""
     text = clean(raw, language)
-    if not text:
+    if not any(character.isalnum() for character in text):
         return Answer("", problem="empty")
     if text.strip(" .!*\"'").upper() == DECORATIVE:
         return Answer("", decorative=True, notes=("proposed as decoration",))
@@ -117,7 +119,12 @@ def split(text: str, target: int) -> tuple[str, str]:
 def sentences(text: str) -> list[str]:
     """Sentences of a text; "Dr. Kim" and "3.5" are no ends."""
     found: list[str] = []
-    for part in _SENTENCE_END.split(text.strip()):
+    text = text.strip()
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    for start, end in zip([0, *ends], [*ends, len(text)], strict=True):
+        part = text[start:end].strip()
+        if not part:
+            continue
         last = (
             found[-1].rstrip(".").split()[-1].lower()
             if found and found[-1].rstrip(".").split()
@@ -125,7 +132,7 @@ def sentences(text: str) -> list[str]:
         )
         if found and found[-1].endswith(".") and (last in _ABBREVIATIONS or len(last) == 1):
             found[-1] += " " + part
-        elif part:
+        else:
             found.append(part)
     return found or [text]
 
@@ -145,7 +152,7 @@ def in_language(text: str, language: str) -> bool:
     share = sum(letters[s] for s in scripts) / total
     if base == "zh" and letters["HIRAGANA"] + letters["KATAKANA"] > 0.1 * total:
         return False
-    if base == "ja" and total > 20 and not letters["HIRAGANA"] + letters["KATAKANA"]:
+    if base == "ja" and total > 10 and not letters["HIRAGANA"] + letters["KATAKANA"]:
         return False
     if share < 0.5:
         return False

@@ -7,7 +7,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from looksay.backends.base import Backend
@@ -131,7 +131,7 @@ class Describer:
         self.settings_hash = settings_hash(self.options)
         self._root = catalog.root
         self._asked: set[Key] = set()
-        self._drawn = 0
+        self._drawn = self._answered = 0
         self._second: deque[Task] = deque()
 
     def run(self) -> DescribeReport:
@@ -141,13 +141,20 @@ class Describer:
         try:
             self._round(self.tasks())
             if self._second and not self.stop:
-                self._round(iter(self._second))
+                self._round(list(self._second))
         except BackendError as error:
             if not self.report.described:
                 raise
             self.report.stopped = str(error)
         if self.stop:
             self.report.stopped = "interrupted"
+        else:
+            for task in self._second:  # the money or the server ended before their second request
+                if task.problem == "language":
+                    reason = (
+                        f"the answer is not in {task.key.language}, and was not asked for again"
+                    )
+                    self.report.failures.append((task.target.name, reason))
         self.report.seconds = time.perf_counter() - started
         return self.report
 
@@ -256,13 +263,16 @@ class Describer:
 
         def feed() -> Iterator[Conversation]:
             for number, task in enumerate(tasks):
-                if self._must_stop(len(in_flight)):
+                if self._must_stop(task, len(in_flight)):
                     return
                 in_flight[number] = task
                 self._asked.add(task.key)
-                self._drawn += not task.problem
+                if task.problem:
+                    self._second.popleft()
+                else:
+                    self._drawn += 1
                 yield task.conversation
-                if self._must_stop(len(in_flight)):
+                if self._must_stop(task, len(in_flight)):
                     return
 
         for completion in self.backend.complete(feed(), self.options):
@@ -270,18 +280,19 @@ class Describer:
             self._asked.discard(task.key)
             self._store(task, completion)
 
-    def _must_stop(self, in_flight: int) -> bool:
+    def _must_stop(self, task: Task, in_flight: int) -> bool:
         report = self.report
         if self.stop:
             return True
-        if self.limit is not None and self._drawn >= self.limit:
+        # A second request belongs to a photo that the limit has let in.
+        if self.limit is not None and self._drawn >= self.limit and not task.problem:
             report.stopped = "limit"
             return True
         if self.max_cost_usd is not None:
             price = self.backend.profile.price
             typical = (
-                report.cost_usd / report.described
-                if report.described
+                report.cost_usd / self._answered
+                if self._answered
                 else (
                     price.cost(self.backend.profile.image_tokens + 500, _ANSWER_TOKENS)
                     if price
@@ -298,9 +309,11 @@ class Describer:
         report.prompt_tokens += completion.prompt_tokens or 0
         report.completion_tokens += completion.completion_tokens or 0
         report.cost_usd += completion.cost_usd
+        self._answered += 1
         if completion.error:
-            self._fail(task, completion, completion.error)
+            self._fail(task, completion, _whole(completion.error))
             return
+        completion = replace(completion, text=_whole(completion.text))
         answer = rules.read_answer(
             completion.text,
             language=task.key.language,
@@ -385,6 +398,11 @@ class Describer:
                     **what,
                 )
             )
+
+
+def _whole(text: str) -> str:
+    """Half of a surrogate pair, as a server leaves that cuts an answer inside a character, cannot be stored."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def settings_hash(options: Options) -> str:

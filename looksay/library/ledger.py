@@ -188,7 +188,7 @@ class Ledger:
                     completion_tokens,
                     cost_usd,
                     round(seconds * 1000),
-                    json.dumps(dict(details), ensure_ascii=False) if details else None,
+                    json.dumps(dict(details)) if details else None,
                     now(),
                 ),
             )
