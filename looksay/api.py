@@ -16,16 +16,16 @@ from typing import Any
 from looksay import plugins, settings
 from looksay.backends.base import Backend, LoadOptions
 from looksay.backends.loading import load as load_backend
-from looksay.describe import prompts, rules
-from looksay.describe.run import Describer, DescribeReport, Estimate, Event, Which
+from looksay.describing import prompts, rules
+from looksay.describing.run import Describer, DescribeReport, Estimate, Event, Which
 from looksay.errors import BackendError, InputError
 from looksay.library import catalog as catalog_file
 from looksay.library import texts_csv
 from looksay.library.apply import Applier, ApplyReport
 from looksay.library.catalog import Catalog
 from looksay.library.export import Row
-from looksay.library.ledger import Target, Words
 from looksay.library.pages import Context
+from looksay.library.records import Target, Words
 from looksay.library.scan import Progress, Scanner, ScanReport, count
 from looksay.types import Options
 
@@ -154,7 +154,7 @@ class Library:
 
     def targets(self, path: str | Path | None = None) -> Iterator[tuple[Target, Words]]:
         """Every place that needs words, with the words that count for it now."""
-        for target in self.catalog.ledger.targets(self._prefix(path)):
+        for target in self.catalog.targets.all(self._prefix(path)):
             yield target, self.words(target)
 
     def words(self, target: Target, language: str | None = None) -> Words:
@@ -324,18 +324,19 @@ class Library:
         return ""
 
     def _targets_of(self, name: str, page: str, occurrence: int | None) -> list[Target]:
-        ledger = self.catalog.ledger
         if page:
             page = self._name(page)
             shown = [p for p in self.catalog.placements_on(page) if p.path == name]
             found = [
-                ledger.find(name, page, p.occurrence)
+                self.catalog.targets.find(name, page, p.occurrence)
                 for p in shown
                 if occurrence in (None, p.occurrence)
             ]
         else:
             shown = self.catalog.placements_of(name)
-            found = [ledger.find(name, p.page, p.occurrence) for p in shown] or [ledger.find(name)]
+            found = [self.catalog.targets.find(name, p.page, p.occurrence) for p in shown] or [
+                self.catalog.targets.find(name)
+            ]
         return [t for t in found if t is not None]
 
     def accept_all(
@@ -348,7 +349,7 @@ class Library:
         """Accept every model's words under `path` (of one `model`, if named) that nobody decided on."""
         accepted, ledger = 0, self.catalog.ledger
         with self.catalog.transaction():
-            for target in ledger.targets(self._prefix(path)):
+            for target in self.catalog.targets.all(self._prefix(path)):
                 words = self.words(target, language)
                 if words.state in ("ai", "draft") and (model is None or words.model == model):
                     state = "decorative" if words.decorative_proposed else "reviewed"
@@ -394,7 +395,7 @@ class Library:
 
     def rows(self, path: str | Path | None = None, language: str | None = None) -> Iterator[Row]:
         """What `export` writes."""
-        for target in self.catalog.ledger.targets(self._prefix(path)):
+        for target in self.catalog.targets.all(self._prefix(path)):
             words = self.words(target, language)
             yield Row(
                 target.path,

@@ -19,7 +19,7 @@ FLOORS = [
     {"types", "errors", "plugins", "settings", "images", "svg", "parallel"},
     {"library", "models", "experts"},
     {"backends"},
-    {"data", "describe", "serve"},
+    {"data", "describing", "serve"},
     {"training", "evaluation"},
     {"api", "web"},
     {"cli"},
@@ -27,7 +27,7 @@ FLOORS = [
 ]
 """Imports point from a later floor to an earlier one, never the other way (docs/design.md)."""
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-MAX_LINES = 480
+MAX_LINES = 440
 
 
 def part(path: Path) -> str:
@@ -61,7 +61,7 @@ def test_imports_point_one_way(path: Path) -> None:
 
 def test_the_light_core_loads_no_torch() -> None:
     code = (
-        "import sys, looksay.api, looksay.cli, looksay.library.apply, looksay.describe.run\n"
+        "import sys, looksay.api, looksay.cli, looksay.library.apply, looksay.describing.run\n"
         "heavy = {'torch', 'transformers', 'numpy', 'cv2', 'openai', 'anthropic', 'onnxruntime', 'resvg_py', 'pillow_heif'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
@@ -94,7 +94,7 @@ def test_files_stay_readable(path: Path) -> None:
 
 
 def test_sql_stands_in_the_catalogue_only() -> None:
-    allowed = {"catalog.py", "ledger.py", "journal.py", "migrations.py"}
+    allowed = {"store.py", "catalog.py", "targets.py", "ledger.py", "journal.py", "migrations.py"}
     statement = re.compile(r"[\"'](?:SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA)\s")
     for path in SOURCES:
         if path.parent.name != "library" or path.name not in allowed:

@@ -15,7 +15,7 @@ from rich.markup import escape
 
 if TYPE_CHECKING:
     from looksay.api import Library, Status
-    from looksay.describe.run import DescribeReport
+    from looksay.describing.run import DescribeReport
     from looksay.library.apply import ApplyReport
     from looksay.library.scan import ScanReport
 

@@ -38,7 +38,7 @@ from looksay.types import Options
 
 if TYPE_CHECKING:
     from looksay.api import Library
-    from looksay.describe.run import Describer
+    from looksay.describing.run import Describer
 
 
 @app.command(rich_help_panel=WORDS)

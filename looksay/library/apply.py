@@ -20,7 +20,7 @@ from looksay.errors import InputError, PageError
 from looksay.library import embed, files, pages, xmp
 from looksay.library.catalog import Catalog
 from looksay.library.journal import Change, Journal
-from looksay.library.ledger import Target, Words
+from looksay.library.records import Target, Words
 from looksay.library.scan import Scanner
 from looksay.settings import Settings
 
@@ -122,7 +122,7 @@ class Applier:
         language: str | None,
         report: ApplyReport,
     ) -> Iterator[Edit | tuple[str, str]]:
-        for page, targets in groupby(self.ledger.page_targets(prefix), key=lambda t: t.page):
+        for page, targets in groupby(self.catalog.targets.on_pages(prefix), key=lambda t: t.page):
             found = [
                 (target, words)
                 for target in targets
@@ -133,7 +133,7 @@ class Applier:
                     yield self._page_edit(page, found)
                 except (PageError, OSError) as error:
                     yield page, str(error)
-        for target in self.ledger.photo_targets(prefix):
+        for target in self.catalog.targets.of_photos(prefix):
             words = self._to_write(target, include_ai, language, report)
             if words is not None and not words.decorative_proposed and words.text:
                 try:

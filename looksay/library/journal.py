@@ -9,7 +9,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from looksay.library.files import Patch
-from looksay.library.ledger import Target, Words, now
+from looksay.library.ledger import now
+from looksay.library.records import Target, Words
 
 if TYPE_CHECKING:
     from looksay.library.catalog import Catalog

@@ -5,69 +5,14 @@ from __future__ import annotations
 import getpass
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from looksay.errors import CatalogError
-from looksay.library.pages import Context
-
-if TYPE_CHECKING:
-    from looksay.library.catalog import Catalog, Placement
-
-State = Literal["human", "reviewed", "decorative", "cleared", "rejected", "ai", "draft", "none"]
-"""Whose words a target has. human: written by a person, here or already on the page; reviewed: a model's
-words that a person accepted; cleared: deleted by a person; draft: a describer without understanding."""
-
-FINAL: frozenset[str] = frozenset({"human", "reviewed", "decorative", "cleared"})
-"""States that a person brought about; nothing but an explicit command goes below them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A place that needs words: an image on a page, or (page "") a photo that no page shows."""
-
-    photo_id: int
-    """0: the page shows a file that is not there, or cannot be read; only a person can describe it."""
-    path: str
-    page: str = ""
-    occurrence: int = 0
-    number: int = -1
-    alt: str | None = None
-    """The text that stands there now."""
-    source: str = "missing"
-    """missing, empty, decorative, text or variable: what stands there now."""
-    context: Context = field(default_factory=Context)
-    lead_id: int | None = None
-
-    @property
-    def name(self) -> str:
-        return f"{self.path} on {self.page}" if self.page else self.path
-
-    @property
-    def context_hash(self) -> str:
-        return self.context.digest if self.page else ""
-
-    def language(self, wanted: str | None, default: str) -> str:
-        """The language for its words: the one asked for, else the page's own, else the default."""
-        return wanted or self.context.language.split("-")[0].split("_")[0].lower() or default
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """The words of a target, and where they come from."""
-
-    state: State
-    text: str = ""
-    extended: str = ""
-    language: str = ""
-    generation_id: int | None = None
-    model: str = ""
-    notes: tuple[str, ...] = ()
-    decorative_proposed: bool = False
-    own: bool = False
-    """Decided for exactly this target, so it may replace other words that stand there."""
+from looksay.library.records import Key, Placement, Target, Words
+from looksay.library.store import Store
 
 
 class _Tongue(NamedTuple):
@@ -77,49 +22,34 @@ class _Tongue(NamedTuple):
     first: str
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """What makes a generation: the same key is never asked twice."""
-
-    photo_id: int
-    model_id: int
-    prompt_hash: str
-    settings_hash: str
-    language: str
-    context_hash: str
-    attempt: int = 0
-
-
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Ledger:
-    """Generations, decisions and written texts of an open catalogue."""
+    """Generations and decisions of an open catalogue, and the words that follow from them."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog, self.db = catalog, catalog.db
-
-    # --- generations ------------------------------------------------------------------------------
+    def __init__(self, store: Store) -> None:
+        self.store, self.db = store, store.db
 
     def model_id(self, name: str, fingerprint: str, draft: bool) -> int:
-        with self.catalog.transaction():
+        with self.store.transaction():
             self.db.execute(
                 "INSERT OR IGNORE INTO model (name, fingerprint, draft) VALUES (?, ?, ?)",
                 (name, fingerprint, draft),
             )
-        found: int = self.catalog.one(
+        found: int = self.store.one(
             "SELECT id FROM model WHERE name = ? AND fingerprint = ?", (name, fingerprint)
         )
         return found
 
     def note_prompt(self, hash_: str, text: str) -> None:
-        with self.catalog.transaction():
+        with self.store.transaction():
             self.db.execute("INSERT OR IGNORE INTO prompt VALUES (?, ?)", (hash_, text))
 
     def has(self, key: Key) -> bool:
         return (
-            self.catalog.one(
+            self.store.one(
                 "SELECT 1 FROM generation WHERE photo_id = ? AND model_id = ? AND prompt_hash = ? AND settings_hash = ? "
                 "AND language = ? AND context_hash = ? AND attempt = ?",
                 (
@@ -136,7 +66,7 @@ class Ledger:
         )
 
     def attempts(self, key: Key) -> int:
-        found: int = self.catalog.one(
+        found: int = self.store.one(
             "SELECT count(*) FROM generation WHERE photo_id = ? AND model_id = ? AND prompt_hash = ? AND "
             "settings_hash = ? AND language = ? AND context_hash = ?",
             (
@@ -166,7 +96,7 @@ class Ledger:
         details: Mapping[str, Any],
     ) -> bool:
         """Append one answer; False where the key is there already (another process was faster)."""
-        with self.catalog.transaction():
+        with self.store.transaction():
             cursor = self.db.execute(
                 "INSERT OR IGNORE INTO generation (photo_id, model_id, prompt_hash, settings_hash, language, "
                 "context_hash, attempt, raw, alt, extended, decorative, notes, prompt_tokens, completion_tokens, "
@@ -195,56 +125,11 @@ class Ledger:
         return cursor.rowcount > 0
 
     def add_failure(self, photo_id: int, model_id: int, context_hash: str, error: str) -> None:
-        with self.catalog.transaction():
+        with self.store.transaction():
             self.db.execute(
                 "INSERT INTO failure (photo_id, model_id, context_hash, error, at) VALUES (?, ?, ?, ?, ?)",
                 (photo_id, model_id, context_hash, error, now()),
             )
-
-    # --- targets and their words ------------------------------------------------------------------
-
-    def targets(
-        self, prefix: str = "", *, sources: Iterable[str] | None = None
-    ) -> Iterator[Target]:
-        """Targets whose photo or page lies under `prefix`, photos of a folder together; `sources` keeps
-        those of the named kinds ("missing", "empty", …) only."""
-        wanted = frozenset(sources) if sources is not None else None
-        # In pieces: a long read would keep other processes' writes from this one, and ours from the disk.
-        after, rows = ("", "", -2), list[sqlite3.Row]()
-        while len(rows) == _PIECE or not after[0]:
-            rows = list(self.catalog.rows(_TARGETS, after))
-            if not rows:
-                return
-            after = (rows[-1]["path"], rows[-1]["page"], rows[-1]["number"])
-            for row in rows:
-                if _under(prefix, row["path"], row["page"]) and (
-                    wanted is None or row["source"] in wanted
-                ):
-                    yield _target(row)
-
-    def page_targets(self, prefix: str = "") -> list[Target]:
-        """Targets on pages that lie under `prefix` or show a photo under it, page by page."""
-        rows = self.catalog.rows(f"SELECT * FROM ({_ON_PAGES}) ORDER BY page, number")
-        return [_target(r) for r in rows if _under(prefix, r["path"], r["page"])]
-
-    def photo_targets(self, prefix: str = "") -> list[Target]:
-        """Photos that want words of their own: no page shows them, or somebody decided on the photo."""
-        rows = self.catalog.rows(
-            f"{_ALONE} WHERE l.gone = 0 AND l.photo_id IS NOT NULL AND (l.shown = 0 OR EXISTS "
-            "(SELECT 1 FROM decision d WHERE d.photo_id = l.photo_id AND d.page = '')) ORDER BY l.path"
-        )
-        return [_target(r) for r in rows if _under(prefix, r["path"])]
-
-    def find(self, path: str, page: str = "", occurrence: int = 0) -> Target | None:
-        """The target of a file, on a page or for itself (whether or not pages show it)."""
-        if page:
-            row = self.catalog.row(
-                f"SELECT * FROM ({_ON_PAGES}) WHERE page = ? AND path = ? AND occurrence = ?",
-                (page, path, occurrence),
-            )
-        else:
-            row = self.catalog.row(f"{_ALONE} WHERE l.path = ? AND l.photo_id IS NOT NULL", (path,))
-        return _target(row) if row else None
 
     def words(self, target: Target, language: str | None = None, default: str = "en") -> Words:
         """The words that count for a target: its own decision; what stands there already; a decision on
@@ -268,7 +153,7 @@ class Ledger:
         if self.follows(target):
             return self._shared(target, tongue)
         after = own["generation_id"] or 0 if own is not None else 0
-        row = self.catalog.row(
+        row = self.store.row(
             "SELECT g.*, m.name AS model, m.draft AS draft FROM generation g JOIN model m ON m.id = g.model_id "
             "WHERE g.photo_id = ? AND (? OR g.language = ?) AND g.context_hash IN (?, '') AND g.id > ? "
             "ORDER BY g.language = ? DESC, m.draft, g.context_hash = ? DESC, g.id DESC LIMIT 1",
@@ -296,7 +181,7 @@ class Ledger:
 
     def _decision(self, target: Target, tongue: _Tongue) -> sqlite3.Row | None:
         path = target.path if target.page else ""
-        row: sqlite3.Row | None = self.catalog.row(
+        row: sqlite3.Row | None = self.store.row(
             "SELECT * FROM decision WHERE photo_id IN (?, 0) AND page = ? AND path = ? AND occurrence = ? "
             "AND (? OR language = ?) ORDER BY language = ? DESC, id DESC LIMIT 1",
             (target.photo_id, target.page, path, target.occurrence, *tongue, tongue.first),
@@ -308,10 +193,10 @@ class Ledger:
         still wants words, or a person has given it some."""
         if target.lead_id is None or target.lead_id == target.photo_id:
             return False
-        return bool(self.catalog.one(_LEADS, {"lead": target.lead_id}))
+        return bool(self.store.one(_LEADS, {"lead": target.lead_id}))
 
     def _shared(self, target: Target, tongue: _Tongue) -> Words:
-        row = self.catalog.row(
+        row = self.store.row(
             f"SELECT * FROM decision d WHERE photo_id = ? AND (? OR language = ?) AND {_GIVEN} "
             "ORDER BY language = ? DESC, page = '' DESC, id DESC LIMIT 1",
             (target.lead_id, *tongue, tongue.first),
@@ -322,14 +207,12 @@ class Ledger:
 
     def is_ours(self, target: Target) -> bool:
         """Whether the text that stands there is one that an apply wrote, unchanged since."""
-        row = self.catalog.row(
+        row = self.store.row(
             "SELECT w.text FROM written w JOIN change c ON c.id = w.change_id "
             "WHERE w.page = ? AND w.path = ? AND w.occurrence = ? AND c.state != 'undone' ORDER BY w.id DESC LIMIT 1",
             (target.page, target.path, target.occurrence),
         )
         return row is not None and _folded(row["text"]) == _folded(target.alt)
-
-    # --- decisions --------------------------------------------------------------------------------
 
     def decide(
         self,
@@ -351,7 +234,7 @@ class Ledger:
                 f"{target.name} has words written by a person: {standing.text!r}. To put others in their "
                 "place, add --replace."
             )
-        with self.catalog.transaction():
+        with self.store.transaction():
             self.db.execute(
                 "INSERT INTO decision (photo_id, page, path, occurrence, language, state, text, extended, "
                 "generation_id, who, at) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
@@ -370,19 +253,21 @@ class Ledger:
                 ),
             )
 
-    def note_edits(self, page: str, placements: Sequence[Placement]) -> int:
+    def note_edits(
+        self, page: str, known: Sequence[Placement], placements: Sequence[Placement]
+    ) -> int:
         """What a person changed on a page since it was read is a decision, newer than those before: a
         text of ours that was deleted stays deleted, and one that was rewritten is theirs. Called before
         the page's new placements replace the known ones, inside the caller's transaction; returns the
         number of deletions."""
-        known = {(p.path, p.occurrence): p for p in self.catalog.placements_on(page)}
+        standing = {(p.path, p.occurrence): p for p in known}
         deleted = 0
         for new in placements:
-            old = known.get((new.path, new.occurrence))
+            old = standing.get((new.path, new.occurrence))
             if old is None or new.path is None or _folded(old.alt) == _folded(new.alt):
                 continue
             place = (page, new.path, new.occurrence)
-            ours = self.catalog.row(
+            ours = self.store.row(
                 "SELECT w.photo_id, w.language, w.text FROM written w JOIN change c ON c.id = w.change_id WHERE "
                 "w.page = ? AND w.path = ? AND w.occurrence = ? AND c.state = 'done' ORDER BY w.id DESC LIMIT 1",
                 place,
@@ -390,7 +275,7 @@ class Ledger:
             if ours is not None and _folded(ours["text"]) != _folded(old.alt):
                 ours = None
             if _folded(new.alt):
-                said = ours or self.catalog.row(
+                said = ours or self.store.row(
                     "SELECT photo_id, language FROM decision WHERE page = ? AND path = ? AND occurrence = ? "
                     "ORDER BY id DESC LIMIT 1",
                     place,
@@ -411,14 +296,12 @@ class Ledger:
             (said["photo_id"], *place, said["language"], state, text, now()),
         )
 
-    # --- history ----------------------------------------------------------------------------------
-
     def history(self, photo_id: int) -> list[dict[str, Any]]:
         """Everything ever said, decided and written about a photo, oldest first."""
         events = [
             {"event": kind, **{k: v for k, v in dict(row).items() if v is not None}}
             for kind, sql in _HISTORY.items()
-            for row in self.catalog.rows(sql, (photo_id,))
+            for row in self.store.rows(sql, (photo_id,))
         ]
         return sorted(events, key=lambda e: (e["at"], e["event"] != "generation"))
 
@@ -426,7 +309,7 @@ class Ledger:
         """Per model and language: generations, cost in USD, mean seconds."""
         return [
             dict(r)
-            for r in self.catalog.rows(
+            for r in self.store.rows(
                 "SELECT m.name AS model, m.fingerprint, m.draft, t.language, t.generations, t.cost_usd, "
                 "t.milliseconds / 1000.0 / t.generations AS seconds FROM tally t JOIN model m ON m.id = t.model_id "
                 "ORDER BY t.generations DESC"
@@ -436,7 +319,7 @@ class Ledger:
     def decision_counts(self) -> dict[str, int]:
         return {
             r[0]: r[1]
-            for r in self.catalog.rows(
+            for r in self.store.rows(
                 "SELECT state, count(*) FROM decision d WHERE NOT EXISTS (SELECT 1 FROM decision n WHERE "
                 "n.photo_id = d.photo_id AND n.page = d.page AND n.path = d.path AND n.occurrence = d.occurrence "
                 "AND n.language = d.language AND n.id > d.id) GROUP BY state"
@@ -444,7 +327,7 @@ class Ledger:
         }
 
     def described_photos(self) -> int:
-        found: int = self.catalog.one(
+        found: int = self.store.one(
             "SELECT count(*) FROM (SELECT DISTINCT photo_id FROM generation)"
         )
         return found
@@ -457,22 +340,6 @@ _LEADS = f"""SELECT EXISTS (SELECT 1 FROM decision d WHERE d.photo_id = :lead AN
     AND (coalesce(m.state, l.state) IN ('missing', 'empty')
       OR EXISTS (SELECT 1 FROM generation g WHERE g.photo_id = :lead))
     AND NOT EXISTS (SELECT 1 FROM decision d WHERE d.photo_id = :lead AND d.state IN ('decorative', 'cleared')))"""
-_PIECE = 500
-_ON_PAGES = """
-  SELECT coalesce(l.photo_id, 0) AS photo_id, m.path, m.page, m.occurrence, m.number, m.alt, m.state AS source,
-    m.context, p.lead_id
-  FROM placement m LEFT JOIN place l ON l.path = m.path AND l.gone = 0 LEFT JOIN photo p ON p.id = l.photo_id
-  WHERE m.path IS NOT NULL"""
-_ALONE = """
-  SELECT l.photo_id, l.path, '' AS page, 0 AS occurrence, -1 AS number, l.alt,
-    l.state AS source,
-    NULL AS context, p.lead_id
-  FROM place l JOIN photo p ON p.id = l.photo_id"""
-# The plus signs keep SQLite on the primary key, whose order lets both halves be merged without sorting.
-_TARGETS = f"""{_ON_PAGES} AND (m.path, m.page, m.number) > (?1, ?2, ?3)
-  UNION ALL {_ALONE} WHERE +l.gone = 0 AND +l.shown = 0 AND l.path >= ?1 AND (l.path, '', -1) > (?1, ?2, ?3)
-  ORDER BY 2, 3, 5 LIMIT {_PIECE}"""
-
 _HISTORY = {
     "generation": "SELECT g.at, m.name AS model, m.fingerprint, g.language, g.raw, g.alt, g.extended, g.decorative, "
     "g.notes, g.cost_usd, g.milliseconds, g.prompt_hash, g.context_hash, g.attempt, g.id FROM generation g "
@@ -483,25 +350,6 @@ _HISTORY = {
     "written": "SELECT a.at, c.path AS file, c.kind, c.state AS change, w.page, w.path, w.occurrence, w.text, w.state, "
     "a.undone_at FROM written w JOIN change c ON c.id = w.change_id JOIN apply a ON a.id = c.apply_id WHERE w.photo_id = ?",
 }
-
-
-def _target(row: sqlite3.Row) -> Target:
-    context = Context(**json.loads(row["context"])) if row["context"] else Context()
-    return Target(
-        row["photo_id"],
-        row["path"],
-        row["page"],
-        row["occurrence"],
-        row["number"],
-        row["alt"],
-        row["source"],
-        context,
-        row["lead_id"],
-    )
-
-
-def _under(prefix: str, *names: str) -> bool:
-    return any(prefix in ("", ".", name) or name.startswith(prefix + "/") for name in names)
 
 
 def _decided(row: sqlite3.Row, *, own: bool = False) -> Words:

@@ -12,7 +12,7 @@ from PIL import ImageChops
 from looksay import images
 from looksay.errors import UnreadablePhoto
 from looksay.library import xmp
-from looksay.library.catalog import Picture
+from looksay.library.records import Picture
 
 _WHOLE_BYTES = 100_000_000
 """Larger files are hashed in pieces and decoded from disk."""

@@ -21,8 +21,9 @@ from pathlib import Path
 from looksay.errors import InputError, PageError
 from looksay.images import PHOTO_SUFFIXES
 from looksay.library import addresses, pages, photos, xmp
-from looksay.library.catalog import FILE_NAME, Catalog, Place, Placement, relative
+from looksay.library.catalog import FILE_NAME, Catalog, relative
 from looksay.library.pages import Page
+from looksay.library.records import Place, Placement
 from looksay.library.slots import Dialect
 from looksay.library.templates import CallPattern
 from looksay.parallel import as_they_finish
@@ -385,7 +386,9 @@ class Scanner:
             return
         placements = list(self._placements(page, name))
         if by_person:
-            self.report.cleared += self.catalog.ledger.note_edits(name, placements)
+            self.report.cleared += self.catalog.ledger.note_edits(
+                name, self.catalog.placements_on(name), placements
+            )
         self.catalog.put_page(
             name,
             digest,

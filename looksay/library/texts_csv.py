@@ -15,7 +15,7 @@ from pathlib import Path
 
 from looksay.errors import InputError
 from looksay.library.catalog import Catalog
-from looksay.library.ledger import Target
+from looksay.library.records import Target
 
 REQUIRED = ("photo", "page", "occurrence", "text")
 OPTIONAL = ("language", "decorative", "extended", "state")
@@ -104,7 +104,7 @@ def _take(catalog: Catalog, row: _Row, report: ImportReport, default: str) -> No
 
 
 def _target(catalog: Catalog, row: _Row) -> Target | None:
-    found = catalog.ledger.find(row.photo, row.page, row.occurrence)
+    found = catalog.targets.find(row.photo, row.page, row.occurrence)
     if found is None and row.page:
         # The page may name the file in another way than by its path: as the page writes it.
         same = [
@@ -114,7 +114,7 @@ def _target(catalog: Catalog, row: _Row) -> Target | None:
         ]
         match = same[row.occurrence] if row.occurrence < len(same) else None
         if match and match.path:
-            found = catalog.ledger.find(match.path, match.page, match.occurrence)
+            found = catalog.targets.find(match.path, match.page, match.occurrence)
     return found
 
 

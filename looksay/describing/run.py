@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from looksay.backends.base import Backend
-from looksay.describe import prompts, rules
+from looksay.describing import prompts, rules
 from looksay.errors import BackendError, InputError
 from looksay.library.catalog import Catalog
-from looksay.library.ledger import Key, Target, Words
 from looksay.library.pages import Context
+from looksay.library.records import Key, Target, Words
 from looksay.types import Completion, Conversation, Options
 
 Which = Literal["missing", "all", "ai"]
@@ -201,7 +201,7 @@ class Describer:
     def tasks(self) -> Iterator[Task]:
         """What is missing, drawn one by one; counts what is not asked, and why, in the report."""
         sources = None if self.which == "all" else {"missing", "empty", "text"}
-        for target in self.ledger.targets(self.prefix, sources=sources):
+        for target in self.catalog.targets.all(self.prefix, sources=sources):
             task = self._task(target)
             if task is not None:
                 yield task

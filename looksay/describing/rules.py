@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 
-from looksay.describe.prompts import DECORATIVE
+from looksay.describing.prompts import DECORATIVE
 
 _LABEL = re.compile(
     r"^\s*(?:\*\*|#+\s*)?(?:alt(?:ernative)?[ -]?text|alt|caption|description|대체 텍스트)(?:\*\*)?\s*[::]\s*(?:\*\*)?\s*",

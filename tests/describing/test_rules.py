@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from looksay.describe import rules
+from looksay.describing import rules
 
 CLEAN = [
     ("A dog.", "A dog."),
