@@ -38,7 +38,8 @@ def embed(photo: Path, alt: str, extended: str, language: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="looksay-") as folder:
         copy, values = Path(folder) / f"photo{photo.suffix}", Path(folder) / "values.json"
         shutil.copyfile(photo, copy)
-        values.write_text(json.dumps([fields]), encoding="utf-8")
+        # Not escaped: ExifTool reads the two halves of an escaped emoji as two broken characters.
+        values.write_text(json.dumps([fields], ensure_ascii=False), encoding="utf-8")
         try:
             done = subprocess.run(
                 [

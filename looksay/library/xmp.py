@@ -29,6 +29,12 @@ _EMPTY = (
 )
 
 
+_TAG = re.compile(rb"""<([^\s>/]+)(?:[^>"']|"[^"]*"|'[^']*')*>""")
+_DECLARED = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)""")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+"""What XML cannot hold."""
+
+
 @dataclass(slots=True)
 class _Found:
     texts: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -36,7 +42,8 @@ class _Found:
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Property -> byte span of its element."""
     description: tuple[int, int, bool] | None = None
-    """First rdf:Description: byte offsets of its start tag and of its end tag; whether self-closed."""
+    """First rdf:Description: byte offsets of its start and of its end tag; or, where it closes itself,
+    of its start and its end, and True."""
 
 
 def read(packet: bytes) -> tuple[str | None, str | None]:
@@ -53,7 +60,7 @@ def write(packet: bytes | None, alt: str, extended: str, language: str) -> bytes
     languages stay. None makes a new packet. Raises PageError where the packet cannot be read."""
     packet = _EMPTY.encode() if packet is None or not packet.strip() else packet
     for name, text in ((ALT, alt), (EXTENDED, extended)):
-        packet = _set(packet, name, text, language)
+        packet = _set(packet, name, _CONTROL.sub(" ", text).strip(), language)
     return packet
 
 
@@ -62,9 +69,11 @@ def _set(packet: bytes, name: str, text: str, language: str) -> bytes:
     if found.description is None:
         raise PageError("the XMP packet has no rdf:Description; nothing was changed")
     texts = dict(found.texts.get(name, {}))
-    texts.pop("x-default", None)
-    texts.pop(language, None)
-    element = _element(name, text, language, texts).encode() if text else b""
+    texts = {k: v for k, v in texts.items() if k.lower() not in ("x-default", language.lower())}
+    declared = _DECLARED.match(packet)
+    ours = "utf-8" if declared is None or declared[1].lower() in (b"utf-8", b"utf8") else "ascii"
+    element = _element(name, text, language, texts).encode(ours, "xmlcharrefreplace")
+    element = element if text else b""
     if name in found.spans:
         start, end = found.spans[name]
         return packet[:start] + element + packet[end:]
@@ -72,12 +81,9 @@ def _set(packet: bytes, name: str, text: str, language: str) -> bytes:
         return packet
     start, end, self_closed = found.description
     if self_closed:
-        tag_end = packet.index(b"/>", start)
-        tag_name = re.match(rb"<([\w:]+)", packet[start:])
-        assert tag_name is not None
-        return (
-            packet[:tag_end] + b">" + element + b"</" + tag_name[1] + b">" + packet[tag_end + 2 :]
-        )
+        tag = _TAG.match(packet, start)
+        assert tag is not None, "it was found there before"
+        return packet[: end - 2] + b">" + element + b"</" + tag[1] + b">" + packet[end:]
     return packet[:end] + b"  " + element + b"\n  " + packet[end:]
 
 
@@ -96,6 +102,13 @@ def _pick(texts: dict[str, str] | None) -> str | None:
     if not texts:
         return None
     return texts.get("x-default") or next((t for t in texts.values() if t), None)
+
+
+def _self_closed(packet: bytes, start: int) -> int:
+    """The end of the tag at `start` where it closes itself, else 0. (What expat reports as the place of
+    such an end differs between its versions.)"""
+    tag = _TAG.match(packet, start)
+    return tag.end() if tag is not None and tag[0].endswith(b"/>") else 0
 
 
 def _parse(packet: bytes) -> _Found:
@@ -138,12 +151,13 @@ def _parse(packet: bytes) -> _Found:
         if namespace == IPTC and local == current and current:
             if not found.texts[current] and text:
                 found.texts[current]["x-default"] = text
-            # At a self-closing tag expat reports the tag's own start as the end's place.
-            found.spans[current] = (began, packet.index(b">", at) + 1)
+            whole = _self_closed(packet, began)
+            found.spans[current] = (began, whole or packet.index(b">", at) + 1)
             current = ""
         if closing == f"{depth}" and namespace == RDF and local == "Description":
             if found.description is None:
-                found.description = (began, at, at == began)
+                whole = _self_closed(packet, began)
+                found.description = (began, whole or at, bool(whole))
             closing = "done"
 
     def doctype(*_: object) -> None:
