@@ -7,25 +7,22 @@ few threads; the catalogue is written by one, in batches.
 from __future__ import annotations
 
 import os
-import sqlite3
-import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from hashlib import sha256
 from pathlib import Path
 
 from looksay.errors import InputError, PageError
-from looksay.images import PHOTO_SUFFIXES
 from looksay.library import addresses, pages, photos, xmp
-from looksay.library.catalog import FILE_NAME, Catalog, relative
+from looksay.library.catalog import Catalog, relative
 from looksay.library.pages import Page
 from looksay.library.records import Place, Placement
 from looksay.library.slots import Dialect
 from looksay.library.templates import CallPattern
+from looksay.library.walk import Walked, Walker, changed_ns, sidecar_of
 from looksay.parallel import as_they_finish
 from looksay.settings import Settings
 
@@ -72,16 +69,6 @@ class ScanReport:
 
 
 @dataclass(slots=True)
-class _Walked:
-    """What the walk hands on: a file that is new or changed."""
-
-    path: Path
-    name: str
-    status: os.stat_result
-    sidecar: Path | None = None
-
-
-@dataclass(slots=True)
 class _Read:
     """What was read of a photo and its sidecar."""
 
@@ -101,11 +88,7 @@ class Scanner:
         self.root = catalog.root
         self.report = ScanReport()
         self.patterns, self.dialect = patterns_of(settings), dialect_of(settings, self.root)
-        self._seen: set[str] = set()
-        self._unlisted: list[str] = []
-        self._visited: set[tuple[int, int]] = set()
-        self._roots = [self.root]
-        self._pages: dict[str, Path] = {}
+        self.walker = Walker(catalog, settings.exclude)
         self._reduced: dict[int, bytes] = {}
 
     def run(self, paths: Sequence[Path]) -> ScanReport:
@@ -113,156 +96,36 @@ class Scanner:
         for path in paths:
             if not path.exists():
                 raise InputError(f"{path} is not there. Expected a folder or file to scan.")
-        self._roots += [path.resolve() for path in paths]
         rules = (self.patterns, self.dialect, self.settings.max_megapixels)
         self.catalog.reread_unless(sha256(repr(rules).encode()).hexdigest())
-        self._photos(self._walk(paths))
+        self._photos(self.walker.photos(paths))
         self._read_pages()
+        self.report.problems += self.walker.problems
         with self.catalog.transaction():
             for path in paths:
                 if path.is_dir():
                     prefix = relative(self.root, path.resolve())
                     self.report.gone += self.catalog.forget_gone(
-                        "" if prefix == "." else prefix, self._seen, self._unlisted
+                        "" if prefix == "." else prefix, self.walker.seen, self.walker.unlisted
                     )
             self.catalog.mark_shown()
         count(self.catalog, self.report)
         self.report.seconds = time.perf_counter() - started
         return self.report
 
-    # --- the walk ---------------------------------------------------------------------------------
-
-    def _walk(self, paths: Sequence[Path]) -> Iterator[_Walked]:
-        """Photos that are new or changed; pages that are go to `_pages`."""
-        linked: list[Path] = []
-        for path in paths:
-            resolved = path.resolve()
-            if resolved.is_dir():
-                yield from self._folders(resolved, linked)
-            else:
-                yield from self._list(resolved.parent, [], linked, only=resolved.name)
-        # A link to a folder inside the library counts last: its files have their own names there.
-        while linked:
-            yield from self._folders(linked.pop(0), linked)
-
-    def _folders(self, top: Path, linked: list[Path]) -> Iterator[_Walked]:
-        todo = [top]
-        while todo:
-            inside: list[Path] = []
-            yield from self._list(todo.pop(), inside, linked)
-            todo += reversed(inside)
-
-    def _list(
-        self, folder: Path, inside: list[Path], linked: list[Path], only: str | None = None
-    ) -> Iterator[_Walked]:
-        """What one folder holds; its folders go to `inside`, links to folders to `linked`."""
-        name = relative(self.root, folder)
-        try:
-            status = folder.stat()
-            identity = (status.st_dev, status.st_ino)
-            if only is None:
-                if status.st_ino and identity in self._visited:
-                    return  # a link back to where the walk has been
-                self._visited.add(identity)
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda e: e.name)
-        except OSError as error:
-            self._unlisted.append(name)
-            self._problem(name, error)
-            return
-        known_photos, known_pages = self.catalog.places_in(name), self.catalog.pages_in(name)
-        sidecars = {
-            e.name.lower(): folder / e.name for e in entries if e.name.lower().endswith(".xmp")
-        }
-        for entry in entries:
-            if only is not None and entry.name != only:
-                continue
-            if only is None and any(fnmatch(entry.name, p) for p in self.settings.exclude):
-                continue
-            path = folder / entry.name
-            try:
-                if entry.is_symlink() and not self._follow(path, linked):
-                    continue
-                if entry.is_dir():
-                    inside.append(path)
-                elif entry.name != FILE_NAME:
-                    yield from self._file(path, entry, known_photos, known_pages, sidecars)
-            except OSError as error:
-                self._problem(relative(self.root, path), error)
-
-    def _follow(self, path: Path, linked: list[Path]) -> bool:
-        """Whether a symbolic link leads to a file of the library. One that does not is told where it
-        would matter; one to a folder goes to `linked`."""
-        suffix = path.suffix.lower()
-        matters, reason = suffix in PHOTO_SUFFIXES or pages.is_page(suffix), ""
-        try:
-            target = path.resolve(strict=True)
-        except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
-            reason = "a link that leads nowhere"
-        else:
-            matters |= target.is_dir()
-            if not any(target.is_relative_to(root) for root in self._roots):
-                reason = "a link that leads out of the library; not followed"
-            elif target.is_dir():
-                linked.append(path)
-                return False
-        if reason and matters:
-            self._problem(relative(self.root, path), reason)
-        return not reason
-
-    def _file(
-        self,
-        path: Path,
-        entry: os.DirEntry[str],
-        known_photos: dict[str, sqlite3.Row],
-        known_pages: dict[str, sqlite3.Row],
-        sidecars: Mapping[str, Path],
-    ) -> Iterator[_Walked]:
-        suffix = path.suffix.lower()
-        if suffix in PHOTO_SUFFIXES:
-            status, name = entry.stat(), relative(self.root, path)
-            if not stat.S_ISREG(status.st_mode):
-                return
-            self._seen.add(name)
-            sidecar = _sidecar(path, sidecars)
-            known = known_photos.get(name)
-            if (
-                known is None
-                or not _same(known, status)
-                or known["sidecar_mtime_ns"] != _time(sidecar)
-            ):
-                yield _Walked(path, name, status, sidecar)
-        elif pages.is_page(suffix):
-            status, name = entry.stat(), relative(self.root, path)
-            if not stat.S_ISREG(status.st_mode):
-                return
-            self._seen.add(name)
-            known = known_pages.get(name)
-            if known is None or not _same(known, status):
-                self._pages[name] = path
-
-    def _problem(self, name: str, reason: OSError | str) -> None:
-        if isinstance(reason, OSError):
-            reason = (
-                "permission denied"
-                if isinstance(reason, PermissionError)
-                else reason.strerror or str(reason)
-            )
-        self.report.problems.append((name, reason))
-
     # --- photos -----------------------------------------------------------------------------------
 
-    def _photos(self, walked: Iterator[_Walked]) -> None:
+    def _photos(self, walked: Iterator[Walked]) -> None:
         """Read in threads, write here, in one transaction every half second."""
-        drawn: dict[int, _Walked] = {}
+        drawn: dict[int, Walked] = {}
 
-        def numbered() -> Iterator[_Walked]:
+        def numbered() -> Iterator[Walked]:
             for number, item in enumerate(walked):
                 drawn[number] = item
                 yield item
 
         workers = max(2, (os.cpu_count() or 2) + 1)
-        batch: list[tuple[_Walked, _Read]] = []
+        batch: list[tuple[Walked, _Read]] = []
         began = time.monotonic()
         for number, (index, read) in enumerate(as_they_finish(self._read, numbered(), workers)):
             batch.append((drawn.pop(index), read))
@@ -274,34 +137,33 @@ class Scanner:
                 self.progress(number + 1, read.name)
         self._store_all(batch)
 
-    def _store_all(self, batch: Sequence[tuple[_Walked, _Read]]) -> None:
+    def _store_all(self, batch: Sequence[tuple[Walked, _Read]]) -> None:
         with self.catalog.transaction():
             for item, read in batch:
                 self._store(item, read)
 
-    def _read(self, item: _Walked) -> _Read:
+    def _read(self, item: Walked) -> _Read:
         seen = photos.inspect(item.path, self.settings.max_megapixels * 1_000_000)
         if item.sidecar:
             with suppress(OSError):  # gone since it was listed
-                return _Read(item.name, seen, _time(item.sidecar), item.sidecar.read_bytes())
+                return _Read(item.name, seen, changed_ns(item.sidecar), item.sidecar.read_bytes())
         return _Read(item.name, seen)
 
     def store_photo(self, path: Path, name: str) -> None:
         """Read one photo and its sidecar into the catalogue, inside the caller's transaction. One that is
         gone is left to the next scan."""
-        beside = {
-            p.name.lower(): p
-            for p in (path.with_name(path.name + ".xmp"), path.with_suffix(".xmp"))
-            if p.exists()
-        }
+        known = self.catalog.place(name)
+        names = [path.with_name(path.name + ".xmp"), path.with_suffix(".xmp")]
+        names += [self.root / known.sidecar] if known and known.sidecar else []
+        beside = {p.name.lower(): p for p in names if p.exists()}
         with suppress(FileNotFoundError):
-            item = _Walked(path, name, path.stat(), _sidecar(path, beside))
+            item = Walked(path, name, path.stat(), sidecar_of(path, beside))
             self._store(item, self._read(item))
 
-    def _store(self, item: _Walked, read: _Read) -> None:
+    def _store(self, item: Walked, read: _Read) -> None:
         seen = read.seen
         if seen.sha256 is None and not item.path.exists():
-            self._seen.discard(item.name)  # gone since it was listed
+            self.walker.seen.discard(item.name)  # gone since it was listed
             return
         known = self.catalog.has_place(item.name)
         self.report.changed += known
@@ -357,9 +219,9 @@ class Scanner:
     def _read_pages(self) -> None:
         """Read changed pages, and pages whose images have come or gone since they were read."""
         for name in self.catalog.pages_to_resolve():
-            if name in self._seen:
-                self._pages.setdefault(name, self.root / name)
-        for number, (name, path) in enumerate(self._pages.items()):
+            if name in self.walker.seen:
+                self.walker.pages.setdefault(name, self.root / name)
+        for number, (name, path) in enumerate(self.walker.pages.items()):
             with self.catalog.transaction():
                 self.store_page(path, name)
             if self.progress:
@@ -378,7 +240,7 @@ class Scanner:
             digest = sha256(data).digest()
             page = pages.read(data, path.suffix, self.patterns, self.dialect)
         except FileNotFoundError:  # gone since it was listed
-            self._seen.discard(name)
+            self.walker.seen.discard(name)
             return
         except (OSError, PageError) as error:
             reason = "permission denied" if isinstance(error, PermissionError) else str(error)
@@ -454,23 +316,3 @@ def count(catalog: Catalog, report: ScanReport) -> ScanReport:
         setattr(report, name, value)
     report.problems += [p for p in catalog.faults_found() if p not in report.problems]
     return report
-
-
-def _same(known: sqlite3.Row, status: os.stat_result) -> bool:
-    """Not changed since it was read. What could not be read at all is tried again: permissions may have
-    changed, which touches no time."""
-    return (
-        known["sha256"] is not None
-        and known["size_bytes"] == status.st_size
-        and known["mtime_ns"] == status.st_mtime_ns
-    )
-
-
-def _time(path: Path | None) -> int | None:
-    return path.stat().st_mtime_ns if path else None
-
-
-def _sidecar(photo: Path, beside: Mapping[str, Path]) -> Path | None:
-    """The XMP file of a photo: `photo.jpg.xmp` (darktable, digiKam) before `photo.xmp` (Adobe, ExifTool).
-    `beside` holds the XMP files of its folder by lower-case name."""
-    return beside.get(photo.name.lower() + ".xmp") or beside.get(photo.stem.lower() + ".xmp")
