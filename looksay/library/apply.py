@@ -137,12 +137,11 @@ class Applier:
             words = self._to_write(target, include_ai, language, report)
             if words is not None and not words.decorative_proposed and words.text:
                 try:
-                    edit = self._photo_edit(target, words, into_photos)
+                    edits = list(self._photo_edits(target, words, into_photos))
                 except (PageError, OSError) as error:
                     yield target.path, str(error)
                 else:
-                    if edit is not None:
-                        yield edit
+                    yield from edits
 
     def _to_write(
         self, target: Target, include_ai: bool, language: str | None, report: ApplyReport
@@ -180,14 +179,17 @@ class Applier:
         )
         return Edit(page, "page", old, new, tuple(found))
 
-    def _photo_edit(self, target: Target, words: Words, into_photo: bool) -> Edit | None:
+    def _photo_edits(self, target: Target, words: Words, into_photo: bool) -> Iterator[Edit]:
         place = self.catalog.place(target.path)
         assert place is not None, "a target comes from a place"
         path = self.root / target.path
         if into_photo:
             old = self._unchanged(path, place.sha256)
             new = embed.embed(path, words.text, words.extended, words.language)
-            return Edit(target.path, "photo", old, new, ((target, words),))
+            if new != old:
+                yield Edit(target.path, "photo", old, new, ((target, words),))
+            if place.alt_from != "sidecar":
+                return  # else the sidecar's other words, which readers prefer, would still stand
         name = place.sidecar or f"{target.path}.xmp"
         sidecar = self.root / name
         before = (
@@ -196,9 +198,8 @@ class Applier:
             else None
         )
         packet = xmp.write(before, words.text, words.extended, words.language)
-        return (
-            None if packet == before else Edit(name, "sidecar", before, packet, ((target, words),))
-        )
+        if packet != before:
+            yield Edit(name, "sidecar", before, packet, ((target, words),))
 
     def _unchanged(self, path: Path, known: bytes | None) -> bytes:
         try:

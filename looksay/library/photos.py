@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from looksay.errors import UnreadablePhoto
 from looksay.library import xmp
 from looksay.library.records import Picture
 
+_GIF_XMP = re.compile(rb"<x:xmpmeta.*?</x:xmpmeta>", re.S)
 _WHOLE_BYTES = 100_000_000
 """Larger files are hashed in pieces and decoded from disk."""
 
@@ -56,6 +58,8 @@ def inspect(path: Path, max_pixels: int = images.MAX_PIXELS) -> Inspection:
                 size = size[1], size[0]
             # A PNG may hold its XMP behind the pixels, so it is looked for after decoding.
             packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+            if form == "GIF" and isinstance(source, bytes):  # Pillow does not look for it there
+                packet = packet or b"".join(_GIF_XMP.findall(source)[:1])
     except UnreadablePhoto as error:
         return Inspection(sha256, None, str(error))
     alt, extended = (
