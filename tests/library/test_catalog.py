@@ -9,6 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -173,25 +175,21 @@ def test_in_use_by_another_process_reading_goes_on_and_writing_says_so(tmp_path:
 
 def test_a_short_lock_is_waited_for(tmp_path: Path) -> None:
     db = library(tmp_path)
-    with looksay.Library(tmp_path) as one, looksay.Library(tmp_path) as other:
-        import threading
-        import time
 
-        one.catalog.db.execute("BEGIN IMMEDIATE")
-        waiter = threading.Timer(0.5, lambda: None)
-        waiter.start()
+    def write() -> None:
+        with Catalog(db) as other:
+            other.ledger.model_id("m", "f", False)
 
-        def write() -> None:
-            with Catalog(db) as third:
-                third.ledger.model_id("m", "f", False)
-
+    with looksay.Library(tmp_path) as holder:
+        holder.catalog.db.execute("BEGIN IMMEDIATE")
         thread = threading.Thread(target=write)
         thread.start()
         time.sleep(0.5)
-        one.catalog.db.execute("COMMIT")
+        assert holder.catalog.one("SELECT count(*) FROM model") == 0
+        holder.catalog.db.execute("COMMIT")
         thread.join(10)
         assert not thread.is_alive()
-        assert other.catalog.one("SELECT count(*) FROM model") == 1
+        assert holder.catalog.one("SELECT count(*) FROM model") == 1
 
 
 # --- full disk --------------------------------------------------------------------------------------
