@@ -242,20 +242,25 @@ class Applier:
     # --- undo and recovery ------------------------------------------------------------------------
 
     def undo(self) -> ApplyReport:
-        """Put back the bytes that the last apply replaced. A file that changed since is left and told."""
+        """Put back the bytes that the last apply replaced. A file that changed since is left and told;
+        an apply of which only such files are left does not bar the way to the one before."""
         report = ApplyReport()
-        last = self.journal.last()
-        if last is None:
+        standing = self.journal.standing()
+        if not standing:
             raise InputError("There is no apply to undo.")
-        for change in reversed(self.journal.changes(last)):
-            try:
-                self._revert(change)
-            except PageError as error:
-                report.refused.append((change.path, str(error)))
-            else:
-                report.files.append(change.path)
-        if not report.refused:
-            self.journal.close(last)
+        for number in standing:
+            refused = len(report.refused)
+            for change in reversed(self.journal.changes(number)):
+                try:
+                    self._revert(change)
+                except PageError as error:
+                    report.refused.append((change.path, str(error)))
+                else:
+                    report.files.append(change.path)
+            if len(report.refused) == refused:
+                self.journal.close(number)
+            if report.files:
+                break
         return report
 
     def _revert(self, change: Change) -> None:

@@ -105,13 +105,13 @@ class Journal:
         """Set a change's state, inside the caller's transaction."""
         self.db.execute("UPDATE change SET state = ? WHERE id = ?", (state, change.id))
 
-    def last(self) -> int | None:
-        """The newest apply that was not undone and changed something."""
-        found: int | None = self.catalog.one(
-            "SELECT max(a.id) FROM apply a WHERE a.undone_at IS NULL AND EXISTS "
-            "(SELECT 1 FROM change c WHERE c.apply_id = a.id AND c.state IN ('done', 'undoing'))"
+    def standing(self) -> list[int]:
+        """Applies that were not undone and changed something, newest first."""
+        rows = self.catalog.rows(
+            "SELECT a.id FROM apply a WHERE a.undone_at IS NULL AND EXISTS (SELECT 1 FROM change c "
+            "WHERE c.apply_id = a.id AND c.state IN ('done', 'undoing')) ORDER BY a.id DESC"
         )
-        return found
+        return [row["id"] for row in rows]
 
     def close(self, apply_id: int) -> None:
         with self.catalog.transaction():

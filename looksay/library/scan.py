@@ -153,7 +153,7 @@ class Scanner:
         """Read one photo and its sidecar into the catalogue, inside the caller's transaction. One that is
         gone is left to the next scan."""
         known = self.catalog.place(name)
-        names = [path.with_name(path.name + ".xmp"), path.with_suffix(".xmp")]
+        names = [path.with_name(path.name + ".xmp")]
         names += [self.root / known.sidecar] if known and known.sidecar else []
         beside = {p.name.lower(): p for p in names if p.exists()}
         with suppress(FileNotFoundError):

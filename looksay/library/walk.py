@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -81,6 +82,11 @@ class Walker:
         sidecars = {
             e.name.lower(): folder / e.name for e in entries if e.name.lower().endswith(".xmp")
         }
+        names = [Path(e.name) for e in entries]
+        stems = Counter(n.stem.lower() for n in names if n.suffix.lower() in PHOTO_SUFFIXES)
+        for stem, photos in stems.items():
+            if photos > 1:  # a.xmp beside a.jpg and a.png: nobody can say whose it is
+                sidecars.pop(f"{stem}.xmp", None)
         for entry in entries:
             if only is not None and entry.name != only:
                 continue

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from conftest import need
 from pictures import encoded, jpeg, picture, put
+from PIL import Image
 
 import looksay
+from looksay.api import Library
 from looksay.backends.base import Profile
 from looksay.errors import InputError, LooksayError
-from looksay.library import files
+from looksay.library import files, xmp
 from looksay.types import Completion
 
 PAGE = "Harbour ![](a.jpg) and ![Old words](b.jpg) and <img src=c.jpg>\n"
@@ -504,3 +506,30 @@ def test_the_gallery_holds_no_markup_of_its_texts(site: Path) -> None:
         a["href"] for t, a in seen if t == "a" and (a["href"] or "").startswith("javascript:")
     ]
     assert "49" not in [a.get("alt") for _, a in seen]
+
+
+def test_a_file_that_cannot_be_put_back_does_not_bar_the_way(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        Image.new("RGB", (9, 9), (name == "a" and "red") or "blue").save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.md").write_text(f"![]({name}.png)\n", "utf-8")
+    with Library(tmp_path) as library:
+        library.scan()
+        for name in ("a", "b"):
+            library.decide(tmp_path / f"{name}.png", "edit", f"The {name}.")
+            library.apply(tmp_path / f"{name}.md")
+        (tmp_path / "b.md").write_text("Somebody else was here.\n", "utf-8")
+        first = library.undo()
+        assert (first.files, [f for f, _ in first.refused]) == (["a.md"], ["b.md"])
+        assert (tmp_path / "a.md").read_text("utf-8") == "![](a.png)\n"
+        (tmp_path / "b.md").write_text("![The b.](b.png)\n", "utf-8")
+        assert library.undo().files == ["b.md"]
+        with pytest.raises(InputError, match="no apply"):
+            library.undo()
+
+
+def test_a_sidecar_that_may_be_of_two_photos_is_of_none(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png"):
+        Image.new("RGB", (9, 9), "green").save(tmp_path / name)
+    (tmp_path / "a.xmp").write_bytes(xmp.write(None, "Whose?", "", "en"))
+    with Library(tmp_path) as library:
+        assert library.scan().missing == 2

@@ -102,7 +102,7 @@ def _blank(page: Path, site: Path) -> list[tuple[str, str, int, str]]:
     order = sorted(found)
     shown: Counter[str] = Counter()
     rows = []
-    for at, src, text in order:
+    for _, src, text in order:
         rows.append((posixpath.normpath(src), name, shown[src], text))
         shown[src] += 1
     return rows

@@ -52,10 +52,11 @@ PACKETS = {
     "Adobe with words": ADOBE.format(inside=OTHERS).encode(),
     "CRLF": ADOBE.format(inside=OTHERS).replace("\n", "\r\n").encode(),
     "self-closed": SELF_CLOSED.encode(),
-    "self-closed property": ADOBE.format(
-        inside=f'<i:{xmp.ALT} xmlns:i="{xmp.IPTC}"/>'
-    ).encode(),
-    "other prefixes": ADOBE.format(inside=OTHERS).replace("rdf:", "r:").replace(":rdf=", ":r=").encode(),
+    "self-closed property": ADOBE.format(inside=f'<i:{xmp.ALT} xmlns:i="{xmp.IPTC}"/>').encode(),
+    "other prefixes": ADOBE.format(inside=OTHERS)
+    .replace("rdf:", "r:")
+    .replace(":rdf=", ":r=")
+    .encode(),
     "padded": ADOBE.format(inside="").encode() + b" " * 2000 + b"\0",
     "Latin-1": ADOBE.format(inside="")
     .replace("\ufeff", "")
@@ -68,7 +69,16 @@ PACKETS = {
 def values(path: Path) -> dict[str, str]:
     """What ExifTool reads, in all languages."""
     need(shutil.which("exiftool"), "ExifTool")
-    command = ["exiftool", "-j", "-charset", "utf8", "-charset", "filename=utf8", "-XMP:all", str(path)]
+    command = [
+        "exiftool",
+        "-j",
+        "-charset",
+        "utf8",
+        "-charset",
+        "filename=utf8",
+        "-XMP:all",
+        str(path),
+    ]
     done = subprocess.run(command, capture_output=True, check=True)
     (found,) = json.loads(done.stdout.decode())
     return {k: v for k, v in found.items() if k not in ("SourceFile", "XMPToolkit")}
@@ -91,7 +101,10 @@ def test_sidecars_are_written_as_exiftool_reads_them_and_nothing_else_changes(
     assert after == {k: v for k, v in before.items() if k not in (xmp.ALT, f"{xmp.ALT}-ko")}
     assert xmp.write(written, 'Say "hi" & <b> 가 🎉', "Longer.\nSecond line.", "ko") == written
     if packet:  # removing both leaves what there was, save for the fields themselves
-        assert values(put(tmp_path / "removed.xmp", xmp.write(written, "", "", "ko"))).get(xmp.ALT) is None
+        assert (
+            values(put(tmp_path / "removed.xmp", xmp.write(written, "", "", "ko"))).get(xmp.ALT)
+            is None
+        )
 
 
 def test_bytes_outside_the_fields_stay() -> None:
@@ -129,7 +142,9 @@ def test_what_is_no_packet_is_neither_read_nor_written(packet: bytes, tmp_path: 
     assert sidecar.read_bytes() == packet
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.sampled_from(sorted(PACKETS)))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.sampled_from(sorted(PACKETS))
+)
 @settings(max_examples=200, deadline=None)
 def test_any_text_reads_back(text: str, name: str) -> None:
     written = xmp.write(PACKETS[name], text, "", "en")
@@ -246,9 +261,25 @@ def test_what_exiftool_wrote_is_read(tmp_path: Path) -> None:
     need(shutil.which("exiftool"), "ExifTool")
     for name in ("a.jpg", "a.png", "a.webp", "a.tif", "a.heic", "a.avif"):
         photo = put(tmp_path / name, PHOTOS[name]())
-        words = ["-XMP-iptcCore:AltTextAccessibility=배 두 척", "-XMP-iptcCore:ExtDescrAccessibility=Longer", "-XMP-dc:Description=Caption"]
-        subprocess.run(["exiftool", "-q", "-overwrite_original", "-charset", "utf8", *words, str(photo)], check=True)
-    subprocess.run(["exiftool", "-q", "-o", str(tmp_path / "b.xmp"), "-XMP-iptcCore:AltTextAccessibility=Beside"], check=True)
+        words = [
+            "-XMP-iptcCore:AltTextAccessibility=배 두 척",
+            "-XMP-iptcCore:ExtDescrAccessibility=Longer",
+            "-XMP-dc:Description=Caption",
+        ]
+        subprocess.run(
+            ["exiftool", "-q", "-overwrite_original", "-charset", "utf8", *words, str(photo)],
+            check=True,
+        )
+    subprocess.run(
+        [
+            "exiftool",
+            "-q",
+            "-o",
+            str(tmp_path / "b.xmp"),
+            "-XMP-iptcCore:AltTextAccessibility=Beside",
+        ],
+        check=True,
+    )
     put(tmp_path / "b.jpg", jpeg(8))
     with looksay.Library(tmp_path) as library:
         library.scan()
@@ -260,12 +291,27 @@ def test_what_exiftool_wrote_is_read(tmp_path: Path) -> None:
 def test_a_caption_in_the_photo_stays(tmp_path: Path) -> None:
     need(shutil.which("exiftool"), "ExifTool")
     photo = put(tmp_path / "a.jpg", jpeg(1))
-    subprocess.run(["exiftool", "-q", "-overwrite_original", "-XMP-dc:Description=Caption", "-EXIF:Artist=Someone", str(photo)], check=True)
+    subprocess.run(
+        [
+            "exiftool",
+            "-q",
+            "-overwrite_original",
+            "-XMP-dc:Description=Caption",
+            "-EXIF:Artist=Someone",
+            str(photo),
+        ],
+        check=True,
+    )
     with looksay.Library(tmp_path) as library:
         library.scan()
         library.decide(photo, "edit", "Words")
         library.apply(into_photos=True)
-    done = subprocess.run(["exiftool", "-s3", "-XMP-dc:Description", "-EXIF:Artist", str(photo)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["exiftool", "-s3", "-XMP-dc:Description", "-EXIF:Artist", str(photo)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.split() == ["Caption", "Someone"]
 
 
@@ -294,8 +340,13 @@ def test_a_photo_that_exiftool_cannot_write_is_left(data: bytes, tmp_path: Path)
         assert photo.read_bytes() == data
 
 
-def test_without_exiftool_the_message_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_exiftool_the_message_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     put(tmp_path / "a.jpg", jpeg(1))
-    with looksay.Library(tmp_path) as library, pytest.raises(LooksayError, match="apt install libimage-exiftool-perl"):
+    with (
+        looksay.Library(tmp_path) as library,
+        pytest.raises(LooksayError, match="apt install libimage-exiftool-perl"),
+    ):
         library.apply(into_photos=True)
