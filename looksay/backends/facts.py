@@ -33,8 +33,9 @@ PACKAGES = {
     "rapidocr": "rapidocr",
 }
 MAX_SIDE_PX = 1280
-MAX_WORKERS = 4
-"""Each worker holds its own recogniser: 150 MB at rest, about 400 MB while it reads."""
+MAX_WORKERS = 2
+"""Each worker holds its own recogniser: the process peaks at 300 MB on a photo, at 600 MB on a large
+screenshot full of text. More workers only share the same cores."""
 
 
 class Facts:

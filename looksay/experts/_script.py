@@ -6,7 +6,9 @@ word, or an alphabet that the recogniser knows only in part. And letters left ou
 silent where it knows no letter ("Việt" comes back as "Vit", with full confidence), which shows as a gap
 between two neighbouring letters.
 
-Measured by `benchmarks/scripts.py` on rendered place names in 20 languages.
+Measured by `benchmarks/scripts.py` on 660 rendered country names in 22 languages: 7 quoted wrong (one
+apostrophe, one missing ogonek, two Vietnamese, two Greek, one Georgian). Of 330 in eleven languages that
+cannot be read 327 were left unquoted; of 330 in eleven that can, 296 were quoted right.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ def test_needs_no_torch():
     code = (
         "import sys; sys.modules['torch'] = None; sys.modules['transformers'] = None\n"
         "from pathlib import Path\n"
-        "from looksay.backends.base import load\n"
+        "from looksay.backends import load\n"
         "from looksay.types import Conversation, Image, Options\n"
         f"image = Image(Path({str(IMAGES / 'logo.png')!r}))\n"
         "(done,) = load('facts').complete([Conversation.ask('x', image)], Options())\n"
