@@ -29,4 +29,6 @@ def shared_data() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("reference data (../shared/data) is not beside this checkout")
     return SHARED / "data"
+
+
 collect_ignore = ["library/killed.py"]  # a program of its own, run by test_kill.py
