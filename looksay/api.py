@@ -7,22 +7,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from looksay import plugins, settings
+from looksay.backends import presets
 from looksay.backends.base import Backend, LoadOptions
 from looksay.backends.loading import load as load_backend
 from looksay.describing import prompts, rules
 from looksay.describing.run import Describer, DescribeReport, Estimate, Event, Which
-from looksay.errors import BackendError, InputError
+from looksay.errors import BackendError, InputError, UnknownName
 from looksay.library import catalog as catalog_file
 from looksay.library import texts_csv
 from looksay.library.apply import Applier, ApplyReport
 from looksay.library.catalog import Catalog
+from looksay.library.deciding import Decider
 from looksay.library.export import Row
 from looksay.library.pages import Context
 from looksay.library.records import Target, Words
@@ -52,6 +54,8 @@ class Status:
     models: list[dict[str, Any]]
     """model, language, generations, cost_usd, seconds (mean)."""
     decisions: dict[str, int]
+    undecided_since_apply: bool
+    """Something was decided after the last apply."""
 
 
 def describe(
@@ -102,6 +106,8 @@ class Library:
         self, path: str | Path = ".", *, db: str | Path | None = None, create: bool = True
     ) -> None:
         self.path = Path(path)
+        self.created = False
+        """Whether this made the catalogue."""
         if not self.path.exists():
             raise InputError(f"{self.path} is not there. Expected a folder of photos and pages.")
         folder = self.path if self.path.is_dir() else self.path.parent
@@ -112,6 +118,7 @@ class Library:
                     f"No catalogue here: {folder} was not scanned yet. Type: looksay scan {folder}"
                 )
             found = found or folder / catalog_file.FILE_NAME
+            self.created = True
         self.catalog = Catalog(found)
         try:
             if db:
@@ -150,7 +157,13 @@ class Library:
         """The library in numbers, from the catalogue alone."""
         scan = count(self.catalog, ScanReport())
         ledger = self.catalog.ledger
-        return Status(scan, ledger.described_photos(), ledger.tallies(), ledger.decision_counts())
+        return Status(
+            scan,
+            ledger.described_photos(),
+            ledger.tallies(),
+            ledger.decision_counts(),
+            ledger.decided_since_apply(),
+        )
 
     def targets(self, path: str | Path | None = None) -> Iterator[tuple[Target, Words]]:
         """Every place that needs words, with the words that count for it now."""
@@ -161,6 +174,20 @@ class Library:
         """The words that count for a target, in the language asked for, else the page's own, else the
         setting's."""
         return self.catalog.ledger.words(target, language, self.settings.language)
+
+    def lacking(
+        self, kinds: Collection[str], path: str | Path | None = None
+    ) -> Iterator[tuple[str, str, str]]:
+        """(page, image, kind) of what stands where: kinds are missing, empty, decorative, text, variable,
+        and elsewhere (images on pages that are no files of the library). A photo for itself has page ""."""
+        known = ("missing", "empty", "decorative", "text", "variable", "elsewhere")
+        for kind in kinds:
+            if kind not in known:
+                raise UnknownName("kind of alt text", kind, known)
+        for target in self.catalog.targets.all(self._prefix(path), sources=kinds):
+            yield target.page, target.path, target.source
+        if "elsewhere" in kinds:
+            yield from self.catalog.elsewhere()
 
     def show(self, photo: str | Path) -> list[dict[str, Any]]:
         """Everything ever said, decided and written about a photo, oldest first."""
@@ -202,6 +229,8 @@ class Library:
 
     def estimate(self, model: str | Backend | None = None, **choices: Any) -> Estimate:
         """Requests, tokens, time and cost that `describe` with the same arguments would take."""
+        if isinstance(model, str):
+            model = presets.quote(model, self.catalog.ledger.last_fingerprint(model)) or model
         return self.describer(model, **choices).estimate()
 
     def upgrade(self, model: str | Backend, **choices: Any) -> DescribeReport:
@@ -259,69 +288,25 @@ class Library:
         targets = self._targets_of(name, page, occurrence)
         if not targets:
             raise InputError(f"{page} does not show {name}." if page else self._no_photo(photo))
-        decided, refused = 0, ""
+        decider = self._decider(language)
         with self.catalog.transaction():
-            for target in targets:
-                problem = self._decide_one(
+            refused = [
+                decider.decide(
                     target,
                     state,
                     text,
                     extended,
-                    language,
-                    replace,
+                    replace=replace,
                     explicit=bool(page) or len(targets) == 1,
                 )
-                decided += not problem
-                refused = refused or problem
-        if not decided:
-            raise InputError(refused)
-        return decided
+                for target in targets
+            ]
+        if all(refused):
+            raise InputError(refused[0])
+        return refused.count("")
 
-    def _decide_one(
-        self,
-        target: Target,
-        state: str,
-        text: str,
-        extended: str,
-        language: str | None,
-        replace: bool,
-        explicit: bool,
-    ) -> str:
-        ledger = self.catalog.ledger
-        words = self.words(target, language)
-        made = {
-            "accept": "reviewed",
-            "edit": "human",
-            "reject": "rejected",
-            "decorative": "decorative",
-            "clear": "cleared",
-        }
-        if state not in made:
-            raise InputError(f"There is no decision {state!r}. Known: {', '.join(made)}.")
-        if words.state == "human" and not replace and not (explicit and state == "edit"):
-            return f"{target.name} has words written by a person: {words.text!r}. To put others in their place, add --replace."
-        generation = words.generation_id
-        if state in ("accept", "reject"):
-            if words.state not in ("ai", "draft"):
-                return f"{target.name} has no words of a model to {state} (state: {words.state}). Type: looksay describe"
-            if state == "accept" and words.decorative_proposed:
-                made["accept"] = "decorative"
-            text, extended = (words.text, words.extended) if state == "accept" else ("", "")
-        elif state == "edit":
-            if not text.strip():
-                return "The text is empty. For decoration type: looksay decide PHOTO --decorative"
-        else:
-            text = extended = ""
-        ledger.decide(
-            target,
-            made[state],
-            text=text,
-            extended=extended,
-            language=words.language or target.language(language, self.settings.language),
-            generation_id=generation,
-            replace_human=True,
-        )
-        return ""
+    def _decider(self, language: str | None) -> Decider:
+        return Decider(self.catalog, language, self.settings.language)
 
     def _targets_of(self, name: str, page: str, occurrence: int | None) -> list[Target]:
         if page:
@@ -346,23 +331,9 @@ class Library:
         model: str | None = None,
         language: str | None = None,
     ) -> int:
-        """Accept every model's words under `path` (of one `model`, if named) that nobody decided on."""
-        accepted, ledger = 0, self.catalog.ledger
-        with self.catalog.transaction():
-            for target in self.catalog.targets.all(self._prefix(path)):
-                words = self.words(target, language)
-                if words.state in ("ai", "draft") and (model is None or words.model == model):
-                    state = "decorative" if words.decorative_proposed else "reviewed"
-                    ledger.decide(
-                        target,
-                        state,
-                        text=words.text,
-                        extended=words.extended,
-                        language=words.language,
-                        generation_id=words.generation_id,
-                    )
-                    accepted += 1
-        return accepted
+        """Accept every model's words under `path` (of one `model`, if named) that nobody decided on.
+        Drafts (`facts`) are accepted only where their model is named."""
+        return self._decider(language).accept_all(self._prefix(path), model)
 
     def import_csv(
         self, path: str | Path, *, language: str | None = None
@@ -390,6 +361,10 @@ class Library:
     ) -> int:
         """Write every target with its words to a file: csv, jsonl or html; returns their number."""
         module = plugins.load("looksay.library.export", form, "export format")
+        if not Path(out).resolve().parent.is_dir():
+            raise InputError(
+                f"{Path(out).parent} is not there. Make the folder first, or choose another."
+            )
         count: int = module.write(self.rows(path, language), Path(out), self.root)
         return count
 

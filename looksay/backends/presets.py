@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import functools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from importlib import resources
 from typing import Any
 
-from looksay.errors import InputError, UnknownName
-from looksay.types import Price
+from looksay.backends.base import Profile
+from looksay.errors import BackendError, InputError, UnknownName
+from looksay.types import Completion, Conversation, Options, Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,33 @@ def find(name: str) -> Preset:
         if name == preset.name or name in preset.backends:
             return preset
     raise UnknownName("preset", name, [preset.name for preset in all()])
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Stands for a cloud model whose price is known, in estimates alone: it needs no key and is never asked."""
+
+    name: str
+    fingerprint: str
+    profile: Profile
+
+    def complete(
+        self, conversations: Iterable[Conversation], options: Options
+    ) -> Iterator[Completion]:
+        raise BackendError(f"{self.name} is here for estimates only.")
+
+    def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
+        raise BackendError(f"{self.name} is here for estimates only.")
+
+
+def quote(name: str, fingerprint: str) -> Quote | None:
+    """A stand-in for the cloud model `name` ("openai:gpt-4o"), or None where no preset has its price."""
+    preset = next((p for p in all() if p.cloud and name in (p.cloud, p.name)), None)
+    if preset is None or preset.cloud is None or preset.price is None:
+        return None
+    tokens = preset.image_tokens or Profile().image_tokens
+    profile = Profile(remote=True, price=preset.price, image_tokens=tokens, concurrency=4)
+    return Quote(preset.cloud, fingerprint, profile)
 
 
 def of(provider: str, model: str) -> Preset | None:

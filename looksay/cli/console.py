@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -12,6 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 if TYPE_CHECKING:
     from looksay.api import Library, Status
@@ -19,17 +28,81 @@ if TYPE_CHECKING:
     from looksay.library.apply import ApplyReport
     from looksay.library.scan import ScanReport
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+PLAIN = bool(os.environ.get("LOOKSAY_PLAIN"))
+"""Lines of text only, as a screen reader wants them: no boxes, no colours, nothing redrawn."""
+out = Console(highlight=False, soft_wrap=True, no_color=PLAIN)
+err = Console(stderr=True, highlight=False, soft_wrap=True, no_color=PLAIN)
+_REPORT_S = 15.0
+"""How often progress is told where nothing can be redrawn."""
+
+
+def redraws() -> bool:
+    return err.is_terminal and not PLAIN
 
 
 @contextmanager
 def spinner(words: str, quiet: bool) -> Iterator[Callable[[str], None]]:
-    if quiet or not err.is_terminal:
-        yield lambda _: None
+    """Show what is going on; the yielded function says what it is now."""
+    told = time.monotonic()
+
+    def tell(now: str) -> None:
+        nonlocal told
+        if not quiet and time.monotonic() - told > _REPORT_S:
+            told = time.monotonic()
+            err.print(escape(now))
+
+    if quiet or not redraws():
+        yield tell
         return
     with err.status(words) as shown:
         yield lambda now: shown.update(escape(now))
+
+
+@contextmanager
+def progress(words: str, total: int, quiet: bool) -> Iterator[Callable[[float | None], None]]:
+    """A bar with rate, time left and cost, or (where nothing can be redrawn) a line now and then; the
+    yielded function counts one more and takes the cost so far in USD."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[cost]}"),
+    )
+    done, started = 0, time.monotonic()
+    told = started
+    with Progress(*columns, console=err, disable=quiet or not redraws()) as bar:
+        job = bar.add_task(escape(words), total=total, rate="", cost="")
+
+        def tell(cost_usd: float | None) -> None:
+            nonlocal done, told
+            done += 1
+            now = time.monotonic()
+            rate = done / (now - started)
+            cost = "" if cost_usd is None else f"{cost_usd:.2f} USD"
+            bar.update(job, advance=1, cost=cost, rate=f"{rate * 60:.0f}/min")
+            if not quiet and not redraws() and now - told > _REPORT_S:
+                told = now
+                left = duration(max(0, total - done) / rate)
+                err.print(f"{done} of {total}, about {left} left {cost}".rstrip())
+
+        yield tell
+
+
+def here(library: Library) -> str:
+    """The folder as the next command wants it: nothing where the user stands in it."""
+    root = str(library.root)
+    return "" if library.root == Path.cwd() else f' "{root}"' if " " in root else f" {root}"
+
+
+def tell_new_catalogue(library: Library) -> None:
+    """A new catalogue is told, since one in the wrong folder is a trap."""
+    if library.created:
+        err.print(
+            f"Made a new catalogue: {escape(str(library.catalog.path))}. If this folder is a part of a "
+            "site, delete that file and scan the site's own folder instead."
+        )
 
 
 def print_json(value: Any, *, line: bool = False) -> None:
@@ -79,16 +152,19 @@ def print_scan(report: ScanReport, library: Library, *, and_next: bool = True) -
 
 def next_step(library: Library, found: Status | None = None) -> None:
     """What to type next, from what the library lacks."""
-    here = "" if library.root == Path.cwd() else f" {library.root}"
-    found = found or library.status()
-    if found.scan.missing + found.scan.empty and not found.described_photos:
-        out.print(f"Next: looksay describe{escape(here)}")
-    elif found.described_photos and not found.decisions:
-        out.print(
-            f"Next: looksay export texts.csv{escape(here)} (correct it, then looksay import), or looksay decide --help"
-        )
+    place, found = escape(here(library)), found or library.status()
+    if not found.scan.files + found.scan.pages:
+        out.print("No photos or pages were found here.")
+    elif found.scan.missing + found.scan.empty and not found.described_photos:
+        out.print(f"To see them: looksay status --list missing,empty{place}")
+        out.print(f"Next: looksay describe{place}")
+    elif found.undecided_since_apply:
+        out.print(f"Next: looksay apply --dry-run{place}")
     elif found.decisions:
-        out.print(f"Next: looksay apply --dry-run{escape(here)}")
+        out.print(f"What was decided is written; looksay undo{place} takes it back.")
+    elif found.described_photos:
+        out.print(f"Next: looksay export texts.csv{place}")
+        out.print("  correct the texts there, then import the file; or see looksay decide --help")
     else:
         out.print("Every photo has alt text.")
 
@@ -119,14 +195,16 @@ def print_describe(report: DescribeReport, as_json: bool) -> None:
         for name, reason in report.failures[:20]:
             out.print(f"  {escape(name)}: {escape(reason)}")
     if report.stopped == "limit":
-        out.print("Stopped at --limit.")
+        out.print("Stopped at --limit; type the same again to go on.")
     elif report.stopped == "cost":
-        out.print("Stopped at --max-cost.")
+        out.print("Stopped at --max-cost; type the same again to go on.")
     elif report.stopped and report.stopped != "interrupted":
         out.print(f"[red]Stopped: {escape(report.stopped)}[/]")
 
 
-def print_apply(report: ApplyReport, as_json: bool, verb: str, dry_run: bool) -> None:
+def print_apply(
+    report: ApplyReport, as_json: bool, verb: str, dry_run: bool, place: str = ""
+) -> None:
     if as_json:
         print_json(report)
     else:
@@ -136,17 +214,19 @@ def print_apply(report: ApplyReport, as_json: bool, verb: str, dry_run: bool) ->
         out.print(f"{verb} {count(len(report.files), 'file')}{words}.")
         if report.left_ai:
             out.print(
-                f"{count(report.left_ai, 'text')} of models that nobody reviewed were left out: looksay decide, or --include-ai"
+                f"{count(report.left_ai, 'text')} of models that nobody reviewed left out: "
+                f"looksay decide --accept --all{escape(place)}, or --include-ai"
             )
         if report.left_drafts:
             out.print(
-                f"{count(report.left_drafts, 'draft')} were left out: drafts are written only once accepted (looksay decide --accept)"
+                f"{count(report.left_drafts, 'draft')} left out: drafts are written only once accepted "
+                f"(looksay decide --accept PHOTO, or looksay decide --accept --all --model facts{escape(place)})"
             )
         for name, reason in report.refused:
             err.print(f"  {escape(name)}: {escape(reason)}", style="red")
         if dry_run and report.files:
             out.print(
-                "Nothing was written. Without --dry-run it will be; looksay undo takes it back."
+                f"Nothing was written. Next: looksay apply{escape(place)} (looksay undo takes it back)"
             )
 
 

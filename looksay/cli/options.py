@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from looksay.cli import console
+
 if TYPE_CHECKING:
     from looksay.api import Library
 
@@ -14,7 +16,7 @@ app = typer.Typer(
     name="looksay",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None if console.PLAIN else "rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Alt text for whole photo libraries, with any vision-language model. "

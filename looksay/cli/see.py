@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -28,6 +29,7 @@ def scan(
 ) -> None:
     """Find photos and pages, and what alt text they have."""
     with open_library(paths[0], db, create=True) as library:
+        console.tell_new_catalogue(library)
         with console.spinner("Scanning", as_json) as tick:
             report = library.scan(
                 paths, progress=lambda done, name: tick(f"Scanning: {done} files read, {name}")
@@ -41,18 +43,39 @@ def scan(
 
 
 @app.command(rich_help_panel=SEE)
-def status(path: PathArgument = Path(), db: DbOption = None, as_json: JsonOption = False) -> None:
-    """How far the library is: counts, models, cost, decisions."""
+def status(
+    path: PathArgument = Path(),
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            "--list",
+            metavar="KINDS",
+            help="List the places with alt text of these kinds: missing, empty, decorative, text, "
+            "variable; or elsewhere (images that are not in the library).",
+        ),
+    ] = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How far the library is: counts, models, cost, decisions; or with --list the places themselves."""
     with open_library(path, db) as library:
+        if kinds:
+            for page, image, kind in library.lacking([k.strip() for k in kinds.split(",")], path):
+                if as_json:
+                    console.print_json({"page": page, "image": image, "kind": kind}, line=True)
+                else:
+                    shown = f"{image} on {page}" if page else image
+                    console.out.print(f"{kind}: {escape(shown)}")
+            return
         found = library.status()
         if as_json:
             console.print_json(found)
             return
         console.print_scan(found.scan, library, and_next=False)
-        console.out.print(f"Described: {found.described_photos} photos")
+        console.out.print(f"Described: {console.count(found.described_photos, 'photo')}")
         for row in found.models:
             console.out.print(
-                f"  {escape(row['model'])} ({row['language']}): {row['generations']} texts, "
+                f"  {escape(row['model'])} ({row['language']}): {console.count(row['generations'], 'text')}, "
                 f"{row['cost_usd']:.2f} USD, {row['seconds']:.1f} s each"
             )
         if found.decisions:
@@ -76,12 +99,27 @@ def show(
             console.print_json(events)
             return
         if not events:
-            console.out.print("Nothing was said about this photo yet. Type: looksay describe")
+            console.out.print(
+                "No model and no person of this catalogue has said anything about it."
+            )
         for event in events:
-            kind = event.pop("event")
-            when = event.pop("at")
-            what = ", ".join(f"{k}={v!r}" for k, v in event.items() if v not in ("", "[]"))
-            console.out.print(f"[bold]{when}[/] {kind}: {escape(what)}")
+            console.out.print(f"{event['at'][:16].replace('T', ' ')} UTC  {escape(_told(event))}")
+
+
+def _told(event: dict[str, Any]) -> str:
+    """One event of a photo's history as a sentence; --json has everything."""
+    place = f" on {event['page']}" if event.get("page") else ""
+    if event["event"] == "generation":
+        notes = f" ({', '.join(json.loads(event['notes']))})" if event["notes"] != "[]" else ""
+        said = "proposes that it is decoration" if event["decorative"] else f"said: {event['alt']}"
+        return f"{event['model']} ({event['language']}) {said}{notes}"
+    if event["event"] == "failure":
+        return f"{event['model']} failed: {event['error']}"
+    if event["event"] == "decision":
+        text = f": {event['text']}" if event["text"] else ""
+        return f"{event['who']} decided{place}: {event['state']}{text}"
+    undone = " (undone since)" if event["change"] == "undone" else ""
+    return f"written into {event['file']}{undone}: {event['text']}"
 
 
 @app.command(rich_help_panel=SEE)
@@ -99,9 +137,13 @@ def models(as_json: JsonOption = False) -> None:
     if as_json:
         console.print_json({"models": [asdict(s) for s in found], "auto": best})
         return
-    for row in found:
+    console.out.print(escape(best))
+    console.out.print("\nA name to type is provider:model, as in --model ollama:llava:13b.\n")
+    for row in sorted(found, key=lambda r: not r.ready):
         preset = row.preset
-        facts = ["compared in 2025"] if preset.compared else []
+        if not row.ready and row.get.startswith("withdrawn"):
+            continue
+        facts = ["in the comparison of 2025"] if preset.compared else []
         if preset.parameters_b:
             facts.append(f"{preset.parameters_b:g} billion parameters")
         if preset.memory_gb:
@@ -112,8 +154,8 @@ def models(as_json: JsonOption = False) -> None:
                 f" ({preset.price_date})"
             )
         facts.append(preset.licence + (" (?)" if preset.unconfirmed else ""))
-        console.out.print(f"[bold]{escape(preset.title)}[/]: {escape(', '.join(facts))}")
-        here = f"[green]here:[/] {escape(', '.join(row.ready))}"
-        console.out.print("    " + (here if row.ready else f"to get it: {escape(row.get)}"))
+        names = " or ".join(row.ready or preset.backends)
+        how = "[green]here[/]" if row.ready else f"to get it: {escape(row.get)}"
+        console.out.print(f"[bold]{escape(names)}[/] {how}")
+        console.out.print(f"    {escape(preset.title)}: {escape(', '.join(facts))}")
     console.out.print("(?) could not be confirmed at its source.")
-    console.out.print(escape(best))

@@ -67,6 +67,7 @@ def describe(
 ) -> None:
     """Ask a model for what has no words yet. Stop at any time: typing the same again goes on."""
     with open_library(path, db, create=True) as library:
+        console.tell_new_catalogue(library)
         _scan_first(library, path, as_json)
         load = _load_options(
             library, allow_remote, concurrency, device, dtype, quantize, trust_remote_code, language
@@ -102,6 +103,7 @@ def estimate(
 ) -> None:
     """Requests, tokens, time and cost of a describe, before it. Sends no photo."""
     with open_library(path, db, create=True) as library:
+        console.tell_new_catalogue(library)
         _scan_first(library, path, as_json)
         # Estimating sends nothing, so a remote model needs no leave here.
         load = _load_options(library, True, None, "auto", "auto", None, False, language)
@@ -234,14 +236,6 @@ def _load_options(
 
 def _run(describer: Describer, library: Library, as_json: bool) -> bool:
     """Run with a progress bar; Ctrl-C finishes what is in flight. Returns whether anything failed."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     profile = describer.backend.profile
     planned = describer.estimate()
     if profile.remote and planned.requests:
@@ -250,31 +244,14 @@ def _run(describer: Describer, library: Library, as_json: bool) -> bool:
         console.err.print(
             f"{planned.requests} photos go to {escape(describer.backend.name)}, without EXIF data, for {said}."
         )
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[cost]}"),
-    )
-    with Progress(
-        *columns, console=console.err, disable=as_json or not console.err.is_terminal
-    ) as bar:
-        job = bar.add_task(escape(describer.backend.name), total=planned.requests, rate="", cost="")
+    with console.progress(describer.backend.name, planned.requests, as_json) as count_one:
 
         def tell(event: Any) -> None:
             if as_json:
                 console.print_json(event, line=True)
             elif event.error:
                 console.err.print(f"{escape(event.photo)}: {escape(event.error)}", style="red")
-            speed = bar.tasks[0].speed
-            bar.update(
-                job,
-                advance=1,
-                cost=f"{describer.report.cost_usd:.2f} USD" if profile.price else "",
-                rate=f"{speed * 60:.0f}/min" if speed else "",
-            )
+            count_one(describer.report.cost_usd if profile.price else None)
 
         describer.on_event = tell
         with _finish_on_interrupt(describer):

@@ -47,7 +47,10 @@ def decide(
     ] = None,
     everything: Annotated[
         bool,
-        typer.Option("--all", help="With --accept: every model's words that nobody decided on."),
+        typer.Option(
+            "--all",
+            help="With --accept: every model's words that nobody decided on; drafts (facts) only with --model facts.",
+        ),
     ] = False,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="With --all: only this model's words.")
@@ -75,6 +78,11 @@ def decide(
         raise InputError("--all goes with --accept only.")
     if not photos and not everything:
         raise InputError("Name a photo, or add --all to accept everything that nobody decided on.")
+    folder = next((p for p in photos or [] if p.is_dir()), None)
+    if folder and not everything:
+        raise InputError(
+            f"{folder} is a folder. To accept all in it, add --all: looksay decide {folder} --all --accept"
+        )
     with open_library(next((p for p in photos or [] if p.exists()), Path()), db) as library:
         number = 0
         chosen: list[Path | None] = [*(photos or [])] or [None]
@@ -92,7 +100,7 @@ def decide(
                     replace=replace,
                 )
         console.out.print(
-            f"Decided on {console.count(number, 'place')}. Type: looksay apply --dry-run"
+            f"Decided on {console.count(number, 'place')}. Next: looksay apply --dry-run{escape(console.here(library))}"
         )
 
 
@@ -107,6 +115,7 @@ def import_texts(
     """Take texts that people wrote from a CSV."""
     with open_library(path, db) as library:
         report = library.import_csv(file, language=language)
+        place = escape(console.here(library))
     if as_json:
         console.print_json(report)
     else:
@@ -116,7 +125,7 @@ def import_texts(
         for line, reason in report.problems:
             console.err.print(f"  line {line}: {escape(reason)}", style="red")
         if report.imported:
-            console.out.print("Next: looksay apply --dry-run")
+            console.out.print(f"Next: looksay apply --dry-run{place}")
     if report.problems:
         raise typer.Exit(1)
 
@@ -139,10 +148,11 @@ def apply(
 ) -> None:
     """Write the words into pages and XMP sidecars. `looksay undo` takes it back."""
     with open_library(path, db) as library:
+        place = console.here(library)
         report = library.apply(
             path, dry_run=dry_run, include_ai=include_ai, into_photos=embed, language=language
         )
-    console.print_apply(report, as_json, "Would write" if dry_run else "Wrote", dry_run)
+    console.print_apply(report, as_json, "Would write" if dry_run else "Wrote", dry_run, place)
     if report.refused:
         raise typer.Exit(1)
 

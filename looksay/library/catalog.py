@@ -22,6 +22,8 @@ from looksay.library.store import Store
 from looksay.library.targets import Targets
 
 FILE_NAME = "looksay.db"
+OWN_GALLERY = "looksay gallery"
+"""Stands for the encoding of a page that is an exported gallery."""
 NEAR_BITS = 3
 """Photos whose difference hashes differ in at most this many of 64 bits are near-duplicates: resizing
 and recompressing moved 2 bits at most, different photos differed in 14 or more (docs/design.md)."""
@@ -249,7 +251,7 @@ class Catalog(Store):
                 "SELECT count(*) FROM photo p WHERE lead_id != id AND EXISTS "
                 "(SELECT 1 FROM place l WHERE l.photo_id = p.id AND l.gone = 0)"
             ),
-            "pages": self.one("SELECT count(*) FROM page"),
+            "pages": self.one("SELECT count(*) FROM page WHERE encoding IS NOT ?", (OWN_GALLERY,)),
             "placements": states.total(),
             "elsewhere": self.one(
                 "SELECT count(*) FROM placement m LEFT JOIN place l ON l.path = m.path AND l.gone = 0 WHERE l.path IS NULL"
@@ -260,6 +262,16 @@ class Catalog(Store):
             "described": states["text"] + alone["text"],
             "variable": states["variable"],
         }
+
+    def elsewhere(self) -> list[tuple[str, str, str]]:
+        """(page, image as written, why) of the images on pages that are no files of the library."""
+        return [
+            (r["page"], r["src"], r["note"] or "cannot be read")
+            for r in self.rows(
+                "SELECT m.page, m.src, m.note FROM placement m LEFT JOIN place l ON l.path = m.path AND l.gone = 0 "
+                "WHERE l.path IS NULL ORDER BY m.page, m.number"
+            )
+        ]
 
     def has_place(self, path: str) -> bool:
         return self.one("SELECT 1 FROM place WHERE path = ? AND gone = 0", (path,)) is not None

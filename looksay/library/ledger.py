@@ -65,6 +65,20 @@ class Ledger:
             is not None
         )
 
+    def said_by_model(self, photo_id: int, text: str) -> int | None:
+        """The newest generation that gave a photo exactly this alt text, if there is one."""
+        found: int | None = self.store.one(
+            "SELECT max(id) FROM generation WHERE photo_id = ? AND alt = ?", (photo_id, text)
+        )
+        return found
+
+    def last_fingerprint(self, model: str) -> str:
+        """The fingerprint under which a model answered last; "" if it never did."""
+        found: str | None = self.store.one(
+            "SELECT fingerprint FROM model WHERE name = ? ORDER BY id DESC LIMIT 1", (model,)
+        )
+        return found or ""
+
     def attempts(self, key: Key) -> int:
         found: int = self.store.one(
             "SELECT count(*) FROM generation WHERE photo_id = ? AND model_id = ? AND prompt_hash = ? AND "
@@ -325,6 +339,15 @@ class Ledger:
                 "AND n.language = d.language AND n.id > d.id) GROUP BY state"
             )
         }
+
+    def decided_since_apply(self) -> bool:
+        """Whether something was decided after the last apply that stands."""
+        return bool(
+            self.store.one(
+                "SELECT EXISTS (SELECT 1 FROM decision WHERE at > coalesce((SELECT max(at) FROM apply "
+                "WHERE undone_at IS NULL), ''))"
+            )
+        )
 
     def described_photos(self) -> int:
         found: int = self.store.one(

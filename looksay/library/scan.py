@@ -17,7 +17,8 @@ from pathlib import Path
 
 from looksay.errors import InputError, PageError
 from looksay.library import addresses, pages, photos, xmp
-from looksay.library.catalog import Catalog, relative
+from looksay.library.catalog import OWN_GALLERY, Catalog, relative
+from looksay.library.export import GALLERY_MARK
 from looksay.library.pages import Page
 from looksay.library.records import Place, Placement
 from looksay.library.slots import Dialect
@@ -238,7 +239,9 @@ class Scanner:
                 raise PageError(f"{status.st_size / 1e6:.0f} MB is too large for a page")
             data = path.read_bytes()
             digest = sha256(data).digest()
-            page = pages.read(data, path.suffix, self.patterns, self.dialect)
+            # Our own export shows every photo, and is no page of the site.
+            own = GALLERY_MARK in data[:1000]
+            page = pages.read(b"" if own else data, path.suffix, self.patterns, self.dialect)
         except FileNotFoundError:  # gone since it was listed
             self.walker.seen.discard(name)
             return
@@ -256,7 +259,7 @@ class Scanner:
             digest,
             size,
             mtime_ns,
-            page.encoding,
+            OWN_GALLERY if own else page.encoding,
             page.title,
             None,
             placements,

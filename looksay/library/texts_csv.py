@@ -78,12 +78,15 @@ def _take(catalog: Catalog, row: _Row, report: ImportReport, default: str) -> No
     standing = catalog.ledger.words(target, language)
     said = ("", "") if row.decorative else (row.text, row.extended)
     same = said == (standing.text, standing.extended)
+    # What a model ever said of the photo stays a model's words, however old the export is.
+    generation = catalog.ledger.said_by_model(target.photo_id, row.text) if row.state else None
+    if generation is not None and row.state in ("ai", "draft"):
+        report.unchanged += 1
+        return
     if row.decorative:
         state = "decorative"
-    elif row.state == "reviewed" and same and standing.state in ("ai", "draft"):
-        state = "reviewed"
     else:
-        state = "human"
+        state = "reviewed" if row.state == "reviewed" and generation is not None else "human"
     # An exported row that nobody touched decides nothing: only what a person changed is a person's.
     if (
         (standing.own or row.state)
@@ -98,7 +101,7 @@ def _take(catalog: Catalog, row: _Row, report: ImportReport, default: str) -> No
         text=said[0],
         extended=said[1],
         language=language,
-        generation_id=standing.generation_id if state == "reviewed" else None,
+        generation_id=generation if state == "reviewed" else None,
     )
     report.imported += 1
 
@@ -128,7 +131,10 @@ def _rows(path: Path, language: str, report: ImportReport) -> Iterator[_Row]:
             f"{path} is not UTF-8 (byte {error.start}). Save it as CSV UTF-8, then type the same again."
         ) from error
     csv.field_size_limit(10_000_000)
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    first = text.partition("\n")[0]
+    # Spreadsheets of many countries write semicolons where others write commas.
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     header = [name.strip() for name in reader.fieldnames or []]
     missing = [name for name in REQUIRED if name not in header]
     unknown = [name for name in header if name not in (*REQUIRED, *OPTIONAL, *IGNORED)]

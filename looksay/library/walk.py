@@ -78,6 +78,9 @@ class Walker:
             self.unlisted.append(name)
             self._problem(name, error)
             return
+        if folder != self.root and any(e.name == FILE_NAME for e in entries):
+            reason = f"has a catalogue of its own ({FILE_NAME}), whose words do not count here"
+            self.problems.append((name, reason))
         known_photos, known_pages = self.catalog.places_in(name), self.catalog.pages_in(name)
         sidecars = {
             e.name.lower(): folder / e.name for e in entries if e.name.lower().endswith(".xmp")

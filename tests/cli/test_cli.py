@@ -63,10 +63,12 @@ def test_the_whole_job(site: Path) -> None:
     assert looksay("describe", site, "--model", "echo").stdout.count("described 0") == 1
 
     before = looksay("apply", site)
-    assert "drafts were left out" in before.stdout
+    assert "11 drafts left out" in before.stdout
     assert {p: p.read_bytes() for p in original} == original
 
-    assert "Decided on 11 places" in looksay("decide", site, "--all", "--accept").stdout
+    assert "Decided on 0 places" in looksay("decide", site, "--all", "--accept").stdout  # drafts
+    named = looksay("decide", site, "--all", "--accept", "-m", "echo")
+    assert "Decided on 11 places" in named.stdout
     dry = looksay("apply", "--dry-run", site)
     assert "+![Echo " in dry.stdout
     assert "Nothing was written" in dry.stdout

@@ -438,7 +438,7 @@ def test_bad_rows_are_told_with_their_line_and_the_others_are_taken(site: Path) 
     ("text", "message"),
     [
         ("", "found nothing"),
-        ("photo;page;occurrence;text\n", "lacks photo"),
+        ("photo page occurrence text\n", "lacks photo"),
         ("photo,page,text\n", "lacks occurrence"),
         (f"{HEAD},colour\n", "unknown columns: colour"),
         (f'{HEAD}\na.jpg,page.md,0,"open\n', "not valid CSV"),
@@ -533,3 +533,29 @@ def test_a_sidecar_that_may_be_of_two_photos_is_of_none(tmp_path: Path) -> None:
     (tmp_path / "a.xmp").write_bytes(xmp.write(None, "Whose?", "", "en"))
     with Library(tmp_path) as library:
         assert library.scan().missing == 2
+
+
+def test_an_old_export_never_makes_a_models_words_a_persons(site: Path, tmp_path: Path) -> None:
+    table = tmp_path / "old.csv"
+    with looksay.Library(site) as library:
+        library.scan()
+        library.describe(Model("Two boats at a quay, number {}."))
+        library.export("csv", table)
+        library.describe(Model("Quite another text, number {}."), again=True)
+        library.decide(site / "a.jpg", "edit", "A person's words.")
+        report = library.import_csv(table)
+        assert report.imported == 0
+        assert library.status().decisions == {"human": 1}
+        assert library.apply().texts == 1
+
+
+def test_semicolons_of_a_spreadsheet_are_understood(site: Path, tmp_path: Path) -> None:
+    table = tmp_path / "texts.csv"
+    table.write_text(
+        'photo;page;occurrence;text\na.jpg;page.md;0;"Boats, two; at a quay."\n', "utf-8"
+    )
+    with looksay.Library(site) as library:
+        library.scan()
+        assert library.import_csv(table).imported == 1
+        library.apply()
+    assert "![Boats, two; at a quay.](a.jpg)" in (site / "page.md").read_text("utf-8")

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 MACHINERY: frozenset[str] = frozenset()
 
+GALLERY_MARK = b'name="generator" content="looksay gallery"'
+"""Stands in the head of an exported gallery; a scan takes such a file for no page of the site."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
