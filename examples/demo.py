@@ -38,9 +38,9 @@ def main() -> None:
         )
 
         step(
-            "looksay decide demo --all --accept    (these are drafts: on your own site, look at them first)"
+            "looksay decide demo --all --accept --model facts    (these are drafts: on your own site, look at them first)"
         )
-        console.print(f"{library.accept_all()} accepted")
+        console.print(f"{library.accept_all(model='facts')} accepted")
 
         step("looksay apply demo --dry-run    (the first lines of the diff)")
         console.print("\n".join(library.apply(dry_run=True).diff.splitlines()[:12]), markup=False)

@@ -110,10 +110,13 @@ def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Pillow.
     return image
 
 
-def upright_rgb(image: Pillow.Image, *, max_side_px: int | None = None) -> Pillow.Image:
+def upright_rgb(
+    image: Pillow.Image, *, max_side_px: int | None = None, rough: bool = False
+) -> Pillow.Image:
     """Decode: first frame, EXIF orientation applied, transparency over white, 8-bit RGB.
 
-    With `max_side_px` the longest side is at most that (JPEGs are shrunk while decoding).
+    With `max_side_px` the longest side is at most that (JPEGs are shrunk while decoding); with `rough`
+    it may be up to three times as long, which saves a resize.
     Raises UnreadablePhoto where the pixel data is damaged or cut off.
     """
     try:
@@ -124,7 +127,7 @@ def upright_rgb(image: Pillow.Image, *, max_side_px: int | None = None) -> Pillo
             turn = _TURNS.get(orientation(image))
             if image.mode.startswith(("I;16", "I", "F")):
                 image = _to_8_bit(image)
-            if max_side_px and max(image.size) > max_side_px:
+            if max_side_px and max(image.size) > max_side_px * (3 if rough else 1):
                 image = _flatten(image) if image.mode == "P" else image
                 info, size = image.info, _fit(image.size, max_side_px)
                 image = image.resize(size, Pillow.Resampling.LANCZOS, reducing_gap=2.0)

@@ -42,7 +42,9 @@ def copy(tmp_path: Path) -> Path:
 
 def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {
-        k: v for k, v in os.environ.items() if not k.startswith("PYTEST_") and k != "VIRTUAL_ENV"
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("PYTEST_", "MAKE", "MFLAGS")) and k != "VIRTUAL_ENV"
     }
     return subprocess.run(
         ["make", f"PYTHON={sys.executable}", *words],

@@ -53,7 +53,7 @@ def inspect(path: Path, max_pixels: int = images.MAX_PIXELS) -> Inspection:
     try:
         with images.open_image(source, max_pixels=max_pixels) as image:
             form, size = image.format or "?", image.size
-            rgb = images.upright_rgb(image, max_side_px=72)
+            rgb = images.upright_rgb(image, max_side_px=72, rough=True)
             if images.orientation(image) >= 5:
                 size = size[1], size[0]
             # A PNG may hold its XMP behind the pixels, so it is looked for after decoding.
@@ -89,7 +89,8 @@ def difference_hash(rgb: Pillow.Image) -> int | None:
 def reduction(path: Path) -> bytes:
     """The picture of a file in 32 × 32 px of RGB; empty where it cannot be read."""
     try:
-        return _reduce(images.load_rgb(path, max_side_px=72))
+        with images.open_image(path) as image:
+            return _reduce(images.upright_rgb(image, max_side_px=72, rough=True))
     except UnreadablePhoto:
         return b""
 
