@@ -121,9 +121,14 @@ class Library:
             self.created = True
         self.catalog = Catalog(found)
         try:
-            if db:
+            if db and self.created:
                 self.catalog.set_root(folder)
             self.root = self.catalog.root
+            if db and self.root.resolve() not in (
+                self.path.resolve(),
+                *self.path.resolve().parents,
+            ):
+                self.path = self.root  # the catalogue says where the library is
             self.settings = settings.load(self.root)
         except BaseException:
             self.catalog.close()
@@ -400,8 +405,10 @@ class Library:
     def _prefix(self, path: str | Path | None) -> str:
         if path is None:
             return ""
-        name = catalog_file.relative(self.root, Path(path).resolve())
-        return "" if name == "." else name
+        resolved = Path(path).resolve()
+        if resolved in (self.root.resolve(), *self.root.resolve().parents):
+            return ""
+        return catalog_file.relative(self.root.resolve(), resolved)
 
     def _no_photo(self, photo: str | Path) -> str:
         return (

@@ -60,7 +60,9 @@ def status(
     """How far the library is: counts, models, cost, decisions; or with --list the places themselves."""
     with open_library(path, db) as library:
         if kinds:
-            for page, image, kind in library.lacking([k.strip() for k in kinds.split(",")], path):
+            for page, image, kind in library.lacking(
+                [k.strip() for k in kinds.split(",")], library.path
+            ):
                 if as_json:
                     console.print_json({"page": page, "image": image, "kind": kind}, line=True)
                 else:

@@ -68,7 +68,7 @@ def describe(
     """Ask a model for what has no words yet. Stop at any time: typing the same again goes on."""
     with open_library(path, db, create=True) as library:
         console.tell_new_catalogue(library)
-        _scan_first(library, path, as_json)
+        _scan_first(library, as_json)
         load = _load_options(
             library, allow_remote, concurrency, device, dtype, quantize, trust_remote_code, language
         )
@@ -76,7 +76,7 @@ def describe(
         for name in _model_names(model, library):
             describer = library.describer(
                 name,
-                path=path,
+                path=library.path,
                 language=language,
                 which="all" if everything else "missing",
                 again=again,
@@ -104,13 +104,13 @@ def estimate(
     """Requests, tokens, time and cost of a describe, before it. Sends no photo."""
     with open_library(path, db, create=True) as library:
         console.tell_new_catalogue(library)
-        _scan_first(library, path, as_json)
+        _scan_first(library, as_json)
         # Estimating sends nothing, so a remote model needs no leave here.
         load = _load_options(library, True, None, "auto", "auto", None, False, language)
         found = [
             library.estimate(
                 name,
-                path=path,
+                path=library.path,
                 language=language,
                 limit=limit,
                 which="all" if everything else "missing",
@@ -166,7 +166,7 @@ def upgrade(
         )
         describer = library.describer(
             to,
-            path=path,
+            path=library.path,
             language=language,
             which="ai",
             options=Options(timeout_s=timeout),
@@ -175,7 +175,9 @@ def upgrade(
             load_options=load,
         )
         failed = _run(describer, library, as_json)
-        queue = [(t, w) for t, w in library.targets(path) if "changed in substance" in w.notes]
+        queue = [
+            (t, w) for t, w in library.targets(library.path) if "changed in substance" in w.notes
+        ]
         if queue and not as_json:
             console.out.print(f"{len(queue)} texts changed in substance; look at these first:")
             for target, words in queue[:20]:
@@ -184,11 +186,11 @@ def upgrade(
         raise typer.Exit(1)
 
 
-def _scan_first(library: Library, path: Path, quiet: bool) -> None:
+def _scan_first(library: Library, quiet: bool) -> None:
     """What is on disk now counts, not what was there at the last scan; unchanged files cost next to nothing."""
     with console.spinner("Looking for photos", quiet) as tick:
         library.scan(
-            [path],
+            [library.path],
             progress=lambda done, name: tick(f"Looking for photos: {done} files read, {name}"),
         )
 

@@ -150,7 +150,11 @@ def apply(
     with open_library(path, db) as library:
         place = console.here(library)
         report = library.apply(
-            path, dry_run=dry_run, include_ai=include_ai, into_photos=embed, language=language
+            library.path,
+            dry_run=dry_run,
+            include_ai=include_ai,
+            into_photos=embed,
+            language=language,
         )
     console.print_apply(report, as_json, "Would write" if dry_run else "Wrote", dry_run, place)
     if report.refused:
@@ -183,6 +187,6 @@ def export(
     """Write all words to a CSV, JSONL or HTML gallery."""
     with open_library(path, db) as library, console.spinner("Exporting", False):
         number = library.export(
-            form or to.suffix.lstrip(".").lower(), to, path=path, language=language
+            form or to.suffix.lstrip(".").lower(), to, path=library.path, language=language
         )
     console.out.print(f"Wrote {console.count(number, 'entry', 'entries')} to {escape(str(to))}")

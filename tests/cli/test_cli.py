@@ -184,3 +184,26 @@ def test_help_names_every_verb() -> None:
         "models",
     ):
         assert f" {verb} " in shown
+
+
+def test_a_catalogue_elsewhere_knows_where_its_library_is(site: Path, tmp_path: Path) -> None:
+    """`--db` alone is enough: from any folder, nothing but the library is looked at or written."""
+    elsewhere, db = tmp_path / "elsewhere", tmp_path / "catalogue.db"
+    elsewhere.mkdir()
+    photo(elsewhere / "stranger.png", 4)
+    assert looksay("scan", site, "--db", db).returncode == 0
+    assert not (site / "looksay.db").exists()
+    for words in (
+        ["describe", "-m", "echo"],
+        ["status"],
+        ["decide", "--all", "--accept", "-m", "echo"],
+    ):
+        done = looksay(*words, "--db", db, cwd=elsewhere)
+        assert done.returncode == 0, done.stderr
+    assert (
+        json.loads(looksay("status", "--json", "--db", db, cwd=elsewhere).stdout)["scan"]["files"]
+        == 8
+    )
+    assert "Wrote 3 files, 11 texts" in looksay("apply", "--db", db, cwd=elsewhere).stdout
+    assert "Put back 3 files" in looksay("undo", "--db", db, cwd=elsewhere).stdout
+    assert sorted(p.name for p in elsewhere.iterdir()) == ["stranger.png"]
