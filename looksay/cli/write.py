@@ -31,7 +31,12 @@ def decide(
     ] = None,
     accept: Annotated[bool, typer.Option("--accept", help="The model's words are right.")] = False,
     edit: Annotated[
-        str | None, typer.Option("--edit", help="These words instead.", metavar="TEXT")
+        str | None,
+        typer.Option(
+            "--edit",
+            help="These words instead; with --page also in place of a person's.",
+            metavar="TEXT",
+        ),
     ] = None,
     reject: Annotated[bool, typer.Option("--reject", help="The model's words are wrong.")] = False,
     decorative: Annotated[
