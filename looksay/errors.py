@@ -52,3 +52,10 @@ class PageError(LooksayError):
 
 class InputError(LooksayError):
     """An argument, setting or input file that does not hold what it should."""
+
+
+def plainly(error: OSError) -> str:
+    """A fault of the file system in plain words, without number and path."""
+    if isinstance(error, PermissionError):
+        return "permission denied"
+    return error.strerror or str(error)

@@ -15,7 +15,7 @@ from looksay.describing import prompts, rules
 from looksay.errors import BackendError, InputError
 from looksay.library.catalog import Catalog
 from looksay.library.pages import Context
-from looksay.library.records import Key, Target, Words
+from looksay.library.records import FINAL, Key, Target, Words
 from looksay.types import Completion, Conversation, Options
 
 Which = Literal["missing", "all", "ai"]
@@ -217,7 +217,7 @@ class Describer:
     def _task(self, target: Target) -> Task | None:
         language = target.language(self.language, self.default_language)
         words = self.ledger.words(target, self.language, self.default_language)
-        if self.which != "all" and words.state in ("human", "reviewed", "decorative", "cleared"):
+        if self.which != "all" and words.state in FINAL:
             return None
         if self.which == "ai" and words.state not in ("ai", "draft"):
             return None

@@ -20,7 +20,7 @@ from looksay.errors import InputError, PageError
 from looksay.library import embed, files, pages, xmp
 from looksay.library.catalog import Catalog
 from looksay.library.journal import Change, Journal
-from looksay.library.records import Target, Words
+from looksay.library.records import Target, Words, folded
 from looksay.library.scan import Scanner
 from looksay.settings import Settings
 
@@ -307,4 +307,4 @@ _CHANGED = "changed since the scan, so it is left as it is. Type: looksay scan, 
 def _differs(target: Target, words: Words) -> bool:
     if target.source == "missing":
         return True
-    return " ".join((target.alt or "").split()) != " ".join(words.text.split())
+    return folded(target.alt) != folded(words.text)

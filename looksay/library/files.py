@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from looksay.errors import PageError
+from looksay.errors import PageError, plainly
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,7 @@ def write(path: Path, data: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        reason = (
-            "permission denied"
-            if isinstance(error, PermissionError)
-            else error.strerror or str(error)
-        )
+        reason = plainly(error)
         raise PageError(f"cannot be written ({reason}); it is as it was") from error
     _sync_folder(path.parent)
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from looksay.errors import CatalogError
-from looksay.library.records import Key, Placement, Target, Words
+from looksay.library.records import Key, Placement, Target, Words, folded
 from looksay.library.store import Store
 
 
@@ -226,7 +226,7 @@ class Ledger:
             "WHERE w.page = ? AND w.path = ? AND w.occurrence = ? AND c.state != 'undone' ORDER BY w.id DESC LIMIT 1",
             (target.page, target.path, target.occurrence),
         )
-        return row is not None and _folded(row["text"]) == _folded(target.alt)
+        return row is not None and folded(row["text"]) == folded(target.alt)
 
     def decide(
         self,
@@ -278,7 +278,7 @@ class Ledger:
         deleted = 0
         for new in placements:
             old = standing.get((new.path, new.occurrence))
-            if old is None or new.path is None or _folded(old.alt) == _folded(new.alt):
+            if old is None or new.path is None or folded(old.alt) == folded(new.alt):
                 continue
             place = (page, new.path, new.occurrence)
             ours = self.store.row(
@@ -286,9 +286,9 @@ class Ledger:
                 "w.page = ? AND w.path = ? AND w.occurrence = ? AND c.state = 'done' ORDER BY w.id DESC LIMIT 1",
                 place,
             )
-            if ours is not None and _folded(ours["text"]) != _folded(old.alt):
+            if ours is not None and folded(ours["text"]) != folded(old.alt):
                 ours = None
-            if _folded(new.alt):
+            if folded(new.alt):
                 said = ours or self.store.row(
                     "SELECT photo_id, language FROM decision WHERE page = ? AND path = ? AND occurrence = ? "
                     "ORDER BY id DESC LIMIT 1",
@@ -384,11 +384,7 @@ def _decided(row: sqlite3.Row, *, own: bool = False) -> Words:
 
 def _stands_elsewhere(old: Placement, placements: Sequence[Placement]) -> bool:
     """Whether the page still shows the photo with the old text: another showing came before it."""
-    return any(p.path == old.path and _folded(p.alt) == _folded(old.alt) for p in placements)
-
-
-def _folded(text: str | None) -> str:
-    return " ".join((text or "").split())
+    return any(p.path == old.path and folded(p.alt) == folded(old.alt) for p in placements)
 
 
 def _user() -> str:

@@ -164,7 +164,7 @@ def _splice(page: Page, texts: Mapping[int, str], escape_all: bool) -> bytes:
         pieces += [page.text[position : slot.start], rendered.replace("\n", newline)]
         position = slot.end
     pieces.append(page.text[position:])
-    return encode("".join(pieces), page.encoding)
+    return "".join(pieces).encode(page.encoding)
 
 
 def _differences(page: Page, again: Page, texts: Mapping[int, str]) -> str:
@@ -214,10 +214,6 @@ def _meant(label: str) -> list[str]:
     except LookupError:
         return []
     return [wider, label] if wider else [label]
-
-
-def encode(text: str, encoding: str) -> bytes:
-    return text.encode(encoding)
 
 
 def _front_matter(text: str) -> tuple[str, dict[str, str]]:

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from PIL import ImageChops
 
 from looksay import images
-from looksay.errors import UnreadablePhoto
+from looksay.errors import UnreadablePhoto, plainly
 from looksay.library import xmp
 from looksay.library.records import Picture
 
@@ -44,11 +44,7 @@ def inspect(path: Path, max_pixels: int = images.MAX_PIXELS) -> Inspection:
             source = path.read_bytes()
             sha256 = hashlib.sha256(source).digest()
     except OSError as error:
-        reason = (
-            "permission denied"
-            if isinstance(error, PermissionError)
-            else error.strerror or str(error)
-        )
+        reason = plainly(error)
         return Inspection(None, None, reason)
     try:
         with images.open_image(source, max_pixels=max_pixels) as image:

@@ -115,3 +115,8 @@ class Key:
     language: str
     context_hash: str
     attempt: int = 0
+
+
+def folded(text: str | None) -> str:
+    """A text with its white space evened out, to compare words rather than line breaks."""
+    return " ".join((text or "").split())

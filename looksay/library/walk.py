@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from looksay.errors import plainly
 from looksay.images import PHOTO_SUFFIXES
 from looksay.library import pages
 from looksay.library.catalog import FILE_NAME, Catalog, relative
@@ -159,11 +160,7 @@ class Walker:
 
     def _problem(self, name: str, reason: OSError | str) -> None:
         if isinstance(reason, OSError):
-            reason = (
-                "permission denied"
-                if isinstance(reason, PermissionError)
-                else reason.strerror or str(reason)
-            )
+            reason = plainly(reason)
         self.problems.append((name, reason))
 
 
