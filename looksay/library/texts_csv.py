@@ -95,6 +95,10 @@ def _take(catalog: Catalog, row: _Row, report: ImportReport, default: str) -> No
     ):
         report.unchanged += 1
         return
+    if state == "reviewed" and standing.state == "human":
+        reason = f"a person's words stand there since the export: {standing.text!r}"
+        report.problems.append((row.line, reason))
+        return
     catalog.ledger.decide(
         target,
         state,

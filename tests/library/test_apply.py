@@ -559,3 +559,21 @@ def test_semicolons_of_a_spreadsheet_are_understood(site: Path, tmp_path: Path) 
         assert library.import_csv(table).imported == 1
         library.apply()
     assert "![Boats, two; at a quay.](a.jpg)" in (site / "page.md").read_text("utf-8")
+
+
+def test_accepting_in_an_old_export_does_not_replace_a_persons_later_words(
+    site: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "old.csv"
+    with looksay.Library(site) as library:
+        library.scan()
+        library.describe(Model("Two boats at a quay, number {}."))
+        library.export("csv", table)
+        table.write_text(table.read_text("utf-8-sig").replace(",ai,", ",reviewed,"), "utf-8")
+        library.decide(site / "a.jpg", "edit", "A person's words.")
+        report = library.import_csv(table)
+        assert [reason for _, reason in report.problems] == [
+            "a person's words stand there since the export: \"A person's words.\""
+        ]
+        assert report.imported == 2  # the other rows are taken all the same
+        assert library.status().decisions == {"human": 1, "reviewed": 2}
