@@ -149,13 +149,22 @@ def orientation(image: Pillow.Image) -> int:
         return 1
 
 
-def load_rgb(source: Path | bytes, *, max_side_px: int | None = None) -> Pillow.Image:
-    """Open and decode in one step; see `open_image` and `upright_rgb`."""
+def load_rgb(
+    source: Path | bytes | Pillow.Image, *, max_side_px: int | None = None
+) -> Pillow.Image:
+    """Open and decode in one step; see `open_image` and `upright_rgb`. A picture that is decoded
+    already is not changed; without a limit and in RGB it is returned itself."""
+    if isinstance(source, Pillow.Image):
+        if source.mode == "RGB" and (not max_side_px or max(source.size) <= max_side_px):
+            return source
+        return upright_rgb(source.copy(), max_side_px=max_side_px)
     with open_image(source) as image:
         return upright_rgb(image, max_side_px=max_side_px)
 
 
-def encode_jpeg(source: Path | bytes, *, max_side_px: int = 1536, quality: int = 88) -> bytes:
+def encode_jpeg(
+    source: Path | bytes | Pillow.Image, *, max_side_px: int = 1536, quality: int = 88
+) -> bytes:
     """A fresh JPEG to send away: upright, shrunk, without EXIF, GPS, XMP, profile or thumbnail."""
     rgb = load_rgb(source, max_side_px=max_side_px)
     clean = Pillow.new("RGB", rgb.size)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Pillow
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "refusal", "error"]
@@ -13,9 +16,10 @@ FinishReason = Literal["stop", "length", "refusal", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image of a conversation: a file, or the bytes of one (any format that `looksay.images` reads)."""
+    """One image of a conversation: a file, the bytes of one (any format that `looksay.images` reads), or
+    a decoded picture."""
 
-    source: Path | bytes
+    source: Path | bytes | Pillow
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,18 @@ class Conversation:
     @property
     def images(self) -> list[Image]:
         return [image for message in self.messages for image in message.images]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A conversation to learn from or to be measured on: the assistant's turns are the right answers.
+
+    `truth` carries what a metric or an objective may want besides (boxes, a scene, a question's type).
+    """
+
+    id: str
+    conversation: Conversation
+    truth: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Examples → answers → scores → report."""

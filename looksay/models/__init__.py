@@ -1,0 +1,1 @@
+"""Models: vision tower × connector × language model, and what they share. Families are plug-ins."""

@@ -1,0 +1,1 @@
+"""Examples → batch → losses → step: one loop, stages, recipes."""

@@ -1,0 +1,1 @@
+"""One file per family: functions that return the stages of its training."""
