@@ -1,0 +1,63 @@
+"""CHAIR: how much of what captions name is not in the picture.
+
+Source: Rohrbach et al., "Object Hallucination in Image Captioning", EMNLP 2018. Here mentions come as
+lists of objects already found in the texts; how they are found belongs to the vocabulary (for scenes:
+`looksay.evaluation.metrics.scenes`, where they are exact).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Hallucination:
+    """One caption against its picture."""
+
+    mentions: int
+    """Objects named; naming one twice counts twice, as in the reference."""
+    hallucinated: tuple[str, ...]
+    """Those of them that are not in the picture."""
+    found: int
+    """Different objects of the picture that are named."""
+    present: int
+    """Different objects in the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chair:
+    """Many captions. All shares are 0 to 1; 0 where there is nothing to share."""
+
+    chair_i: float
+    """Hallucinated mentions of all mentions."""
+    chair_s: float
+    """Captions with at least one hallucinated mention."""
+    recall: float
+    """Objects named of objects present, over all pictures together."""
+
+
+def hallucination(mentions: Sequence[str], present: Collection[str]) -> Hallucination:
+    """Compare what one caption names with what is there.
+
+    >>> hallucination(["dog", "dog", "cat"], {"dog", "bus"})
+    Hallucination(mentions=3, hallucinated=('cat',), found=1, present=2)
+    """
+    there = set(present)
+    return Hallucination(
+        len(mentions),
+        tuple(m for m in mentions if m not in there),
+        len(there & set(mentions)),
+        len(there),
+    )
+
+
+def chair(captions: Sequence[Hallucination]) -> Chair:
+    """CHAIRi, CHAIRs and object recall of many captions."""
+    mentions = sum(c.mentions for c in captions)
+    present = sum(c.present for c in captions)
+    return Chair(
+        sum(len(c.hallucinated) for c in captions) / mentions if mentions else 0.0,
+        sum(bool(c.hallucinated) for c in captions) / len(captions) if captions else 0.0,
+        sum(c.found for c in captions) / present if present else 0.0,
+    )

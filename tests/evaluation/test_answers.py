@@ -1,0 +1,130 @@
+"""VQA accuracy against the official tool's output; text prior, CHAIR, bootstrap intervals."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from looksay.errors import InputError
+from looksay.evaluation.metrics import bootstrap, chair, vqa
+
+
+@pytest.fixture(scope="session")
+def cases(shared_data: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    folder = shared_data.parent / "golden" / "vqa-accuracy" / "given"
+    return json.loads((folder / "cases.json").read_text("utf-8")), json.loads(
+        (folder / "golden.json").read_text("utf-8")
+    )
+
+
+def test_accuracy_is_the_official_tool_s(
+    cases: tuple[list[dict[str, Any]], dict[str, Any]],
+) -> None:
+    rows, golden = cases
+    kinds = defaultdict(list)
+    for row in rows:
+        score = 100 * vqa.vqa_accuracy(row["prediction"], row["answers"])
+        assert score == pytest.approx(golden["per_question"][str(row["question_id"])], abs=1e-9)
+        kinds[row["question_type"]].append(score)
+    for kind, expected in golden["accuracy"]["perQuestionType"].items():
+        assert sum(kinds[kind]) / len(kinds[kind]) == pytest.approx(expected, abs=0.0051)
+
+
+def test_answers_are_normalised_as_there(
+    cases: tuple[list[dict[str, Any]], dict[str, Any]],
+) -> None:
+    for said, expected in cases[1]["normalised_strings"].items():
+        assert vqa.normalize(said) == expected, said
+
+
+def test_quirk_identical_answers_are_not_normalised() -> None:
+    assert vqa.vqa_accuracy("Yes.", ["yes"] * 10) == 0
+    assert vqa.vqa_accuracy("Yes.", ["yes"] * 9 + ["no"]) == 1
+    assert vqa.vqa_accuracy("yes", ["yes"] * 10) == 1
+
+
+@given(st.text(max_size=40))
+def test_normalising_never_fails_nor_leaves_capitals(text: str) -> None:
+    assert vqa.normalize(text) == vqa.normalize(text).lower()
+
+
+def test_the_prior_answers_what_training_said_most() -> None:
+    train = [
+        ("how many", "2"),
+        ("how many", "1"),
+        ("how many", "2"),
+        ("what", "dog"),
+        ("what", "cat"),
+    ]
+    assert vqa.text_prior(train) == {"how many": "2", "what": "cat"}
+
+
+def test_exact_and_by_type() -> None:
+    rows = [("count", vqa.exact("Two", "2")), ("what", vqa.exact("a dog.", "dog")), ("count", 0.0)]
+    assert vqa.by_type(rows) == {"count": [1.0, 0.0], "what": [1.0]}
+
+
+NAMES = st.sampled_from(["dog", "cat", "bus", "fish"])
+
+
+@given(st.lists(st.tuples(st.lists(NAMES, max_size=6), st.sets(NAMES)), max_size=8))
+def test_chair_recounted(captions: list[tuple[list[str], set[str]]]) -> None:
+    found = chair.chair([chair.hallucination(said, there) for said, there in captions])
+    wrong = [[m for m in said if m not in there] for said, there in captions]
+    said_in_all = sum(len(said) for said, _ in captions)
+    there_in_all = sum(len(there) for _, there in captions)
+    assert found.chair_i * said_in_all == pytest.approx(sum(map(len, wrong)))
+    assert found.chair_s * len(captions) == pytest.approx(sum(bool(w) for w in wrong))
+    named = sum(len(there.intersection(said)) for said, there in captions)
+    assert found.recall * there_in_all == pytest.approx(named)
+
+
+def test_chair_is_the_reference_s_on_its_mentions(shared_data: Path) -> None:
+    for name in ("given_gpt4_detail_first15", "given_rotated40"):
+        path = shared_data.parent / "golden" / "chair" / name / "golden.json"
+        golden = json.loads(path.read_text("utf-8"))
+        found = chair.chair(
+            [chair.hallucination(row["objects"], row["gt"]) for row in golden["per_caption"]]
+        )
+        assert found.chair_i == pytest.approx(golden["overall"]["CHAIRi"], abs=1e-12)
+        assert found.chair_s == pytest.approx(golden["overall"]["CHAIRs"], abs=1e-12)
+        recall = golden["overall"]["object_recall_micro(extra, not in reference)"]
+        assert found.recall == pytest.approx(recall, abs=1e-12)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+    draw = random.Random(3)
+    covered = 0
+    for trial in range(200):
+        values = [float(draw.random() < 0.7) for _ in range(80)]
+        interval = bootstrap.mean(values, samples=200, seed=trial)
+        covered += interval.low <= 0.7 <= interval.high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_questions_of_one_scene_widen_the_interval() -> None:
+    draw = random.Random(1)
+    scenes = [float(draw.random() < 0.5) for _ in range(50)]
+    values = [value for value in scenes for _ in range(8)]  # eight questions, all alike in a scene
+    names = [number for number in range(50) for _ in range(8)]
+    apart = bootstrap.mean(values, samples=500)
+    together = bootstrap.mean(values, names, samples=500)
+    width = (together.high - together.low) / (apart.high - apart.low)
+    assert width == pytest.approx(math.sqrt(8), rel=0.25)
+
+
+def test_intervals_repeat_with_their_seed_and_know_emptiness() -> None:
+    rows = [(i, math.sqrt(i), 1.0) for i in range(30)]
+    assert bootstrap.ratio(rows, seed=5) == bootstrap.ratio(rows, seed=5)
+    assert bootstrap.ratio(rows, seed=5) != bootstrap.ratio(rows, seed=6)
+    assert math.isnan(bootstrap.ratio([("a", 0.0, 0.0)]).value)
+    with pytest.raises(InputError, match="level=2"):
+        bootstrap.ratio(rows, level=2)
