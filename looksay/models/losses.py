@@ -1,0 +1,120 @@
+"""Losses that never hold the logits of a whole batch.
+
+Shapes: B rows, T ids in a row, D width, V vocabulary, N positions whose next id is learned.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from looksay.models.batching import IGNORE, learned_mask
+
+
+def token_loss(
+    hidden_BTD: Tensor,
+    weight_VD: Tensor,
+    labels_BT: Tensor,
+    segments_BT: Tensor,
+    bias_V: Tensor | None = None,
+    chunk: int | None = None,
+) -> Tensor:
+    """Mean cross-entropy of each next id, over the positions that have a label in the same segment.
+
+    Labels are not shifted; the shift happens here and never crosses from one segment into the next.
+    Logits exist for `chunk` positions at a time (by default some 4 million numbers, on an accelerator
+    32 million); their gradients are taken on the spot, so that the backward pass needs no second
+    forward pass. 0 (with a gradient of 0) where nothing is learned.
+    """
+    mask_BT = learned_mask(labels_BT, segments_BT)
+    labels_N = labels_BT[:, 1:][mask_BT]
+    hidden_ND = hidden_BTD[:, :-1][mask_BT]
+    if labels_N.numel() == 0:
+        return hidden_BTD.float().sum() * 0.0
+    if chunk is None:
+        room = 2**22 if hidden_BTD.device.type == "cpu" else 2**25
+        chunk = max(16, room // weight_VD.shape[0])
+    kind = hidden_BTD.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_ND.dtype
+    return cast(
+        Tensor, _ChunkedCrossEntropy.apply(hidden_ND, weight_VD, bias_V, labels_N, chunk, dtype)
+    )
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """Mean cross-entropy with the gradients computed chunk by chunk beside the loss."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        labels_N: Tensor,
+        chunk: int,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        wants_h, wants_w, wants_b = ctx.needs_input_grad[:3]
+        count = labels_N.numel()
+        # Sums over chunks are kept in fp32 at least: bf16 would lose small terms.
+        wide = torch.promote_types(torch.float32, dtype)
+        grad_h = torch.empty_like(hidden_ND) if wants_h else None
+        grad_w = torch.zeros_like(weight_VD, dtype=wide) if wants_w else None
+        grad_b = torch.zeros_like(bias_V, dtype=wide) if wants_b and bias_V is not None else None
+        total = torch.zeros((), dtype=wide, device=hidden_ND.device)
+        with torch.autocast(hidden_ND.device.type, enabled=False):
+            weight = weight_VD.to(dtype)
+            for start in range(0, count, chunk):
+                span = slice(start, start + chunk)
+                hidden = hidden_ND[span].to(dtype)
+                logits_NV = (hidden @ weight.t()).to(wide)
+                if bias_V is not None:
+                    logits_NV += bias_V
+                wanted_N1 = labels_N[span, None]
+                log_sum_N1 = logits_NV.logsumexp(1, keepdim=True)
+                total += (log_sum_N1 - logits_NV.gather(1, wanted_N1)).sum()
+                if not (wants_h or wants_w or wants_b):
+                    continue
+                grad_NV = logits_NV.sub_(log_sum_N1).exp_()
+                grad_NV.scatter_add_(1, wanted_N1, torch.full_like(log_sum_N1, -1.0))
+                grad_NV.div_(count)
+                if grad_b is not None:
+                    grad_b += grad_NV.sum(0)
+                narrow = grad_NV.to(dtype)
+                if grad_h is not None:
+                    grad_h[span] = narrow @ weight
+                if grad_w is not None and dtype == wide:
+                    grad_w.addmm_(narrow.t(), hidden)
+                elif grad_w is not None:
+                    grad_w += narrow.t() @ hidden
+        ctx.grads = (
+            grad_h,
+            None if grad_w is None else grad_w.to(weight_VD.dtype),
+            None if grad_b is None or bias_V is None else grad_b.to(bias_V.dtype),
+        )
+        return total / count
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        grads = tuple(None if g is None else g * grad.to(g.dtype) for g in ctx.grads)
+        ctx.grads = (None, None, None)
+        return (*grads, None, None, None)
+
+
+def full_loss(
+    hidden_BTD: Tensor,
+    weight_VD: Tensor,
+    labels_BT: Tensor,
+    segments_BT: Tensor,
+    bias_V: Tensor | None = None,
+) -> Tensor:
+    """The same by torch's own cross-entropy over full logits: the reference of tests and benchmarks."""
+    logits_BTV = F.linear(hidden_BTD, weight_VD, bias_V).float()
+    mask_BT = learned_mask(labels_BT, segments_BT)
+    labels = labels_BT[:, 1:].masked_fill(~mask_BT, IGNORE)
+    return F.cross_entropy(logits_BTV[:, :-1].flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
