@@ -16,7 +16,7 @@ PACKAGE = ROOT / "looksay"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
-    {"types", "errors", "plugins", "settings", "images", "svg", "parallel"},
+    {"types", "errors", "plugins", "settings", "images", "svg", "parallel", "fetching"},
     {"library", "models", "experts"},
     {"backends"},
     {"data", "describing", "serve"},

@@ -23,6 +23,8 @@ class Profile:
     """Images leave this machine (anything that is not on loopback)."""
     instructable: bool = True
     """Follows a prompt, so page context, purpose and language are worth sending. Captioners do not."""
+    converses: bool = True
+    """Answers what it is asked, turn by turn: something to chat with. Captioners and `facts` do not."""
     draft: bool = False
     """Its texts are drafts: never written to a file unless a person accepted them."""
     languages: tuple[str, ...] | None = None
@@ -71,9 +73,9 @@ class LoadOptions:
     concurrency: int | None = None
     retries: int = 5
     device: str = "auto"
-    """auto, cpu, cuda, mps (hub)."""
+    """auto, cpu, cuda, mps (hub, local)."""
     dtype: str = "auto"
-    """auto, float32, bfloat16, float16 (hub)."""
+    """auto, float32, bfloat16, float16 (hub, local)."""
     quantize: str | None = None
     """None, int8, int4, nf4 (hub)."""
     batch_size: int | None = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from looksay.backends.base import LoadOptions, Profile
-from looksay.types import Completion, Conversation, Options
+from looksay.types import Completion, Conversation, Image, Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +44,24 @@ class Echo:
             yield Completion(index, text, len(text.split()), 2, seconds)
 
     def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
-        yield from self._answer(conversation).split(" ")
+        yield from re.findall(r"\S+\s*", self._answer(conversation))
 
     @staticmethod
     def _answer(conversation: Conversation) -> str:
         digest = hashlib.sha256()
         for message in conversation.messages:
             for part in message.parts:
-                if isinstance(part, str):
-                    digest.update(part.encode())
-                else:
-                    source = part.source
-                    digest.update(source.read_bytes() if isinstance(source, Path) else source)
+                digest.update(part.encode() if isinstance(part, str) else _bytes(part))
         return f"Echo {int.from_bytes(digest.digest()[:4]):010d}."
+
+
+def _bytes(image: Image) -> bytes:
+    source = image.source
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, Path):
+        return source.read_bytes()
+    return f"{source.mode} {source.size}".encode() + source.tobytes()
 
 
 def load(model: str, options: LoadOptions) -> Echo:

@@ -52,6 +52,7 @@ class Facts:
         self.profile = Profile(
             draft=True,
             instructable=False,
+            converses=False,
             remote=False,
             languages=("en", "ko"),
             concurrency=workers,

@@ -34,6 +34,7 @@ class Hub:
         self.name, self.fingerprint = name, checkpoint.fingerprint
         self.profile = Profile(
             instructable=captioner is None,
+            converses=captioner is None,
             languages=("en",) if captioner else None,
             concurrency=batch_size,
         )

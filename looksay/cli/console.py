@@ -105,6 +105,15 @@ def tell_new_catalogue(library: Library) -> None:
         )
 
 
+_CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
+
+
+def say(words: str) -> None:
+    """A model's words as they come, without the control characters by which text can steer a terminal."""
+    sys.stdout.write(words.translate(_CONTROLS))
+    sys.stdout.flush()
+
+
 def print_json(value: Any, *, line: bool = False) -> None:
     def plain(item: Any) -> Any:
         if is_dataclass(item) and not isinstance(item, type):

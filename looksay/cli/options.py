@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 
 SEE, WORDS, WRITE = "See what there is", "Get words", "Decide and write"
+TALK, TRAIN = "Talk about images", "Train"
 
 PathArgument = Annotated[
     Path,
@@ -70,10 +71,11 @@ AllOption = Annotated[
     bool, typer.Option("--all", help="Describe also what has words of a person already.")
 ]
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="For hub models: auto, cpu, cuda or mps.")
+    str, typer.Option("--device", help="For hub and local models: auto, cpu, cuda or mps.")
 ]
 DtypeOption = Annotated[
-    str, typer.Option("--dtype", help="For hub models: auto, float32, bfloat16 or float16.")
+    str,
+    typer.Option("--dtype", help="For hub and local models: auto, float32, bfloat16 or float16."),
 ]
 QuantizeOption = Annotated[
     str | None, typer.Option("--quantize", help="For hub models: int8, int4 or nf4.")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+
+from PIL import Image as Pillow
 
 from looksay.images import open_image
 
@@ -24,12 +27,14 @@ class Exif:
     """An exposure and a camera are recorded: this is a photograph, whatever it shows."""
 
 
-def read(source: Path | bytes) -> Exif:
+def read(source: Path | bytes | Pillow.Image) -> Exif:
     """Read date and camera; what is missing, damaged or implausible is left empty.
 
     Raises UnreadablePhoto where the picture itself cannot be opened.
     """
-    with open_image(source) as image, warnings.catch_warnings():
+    # A picture that came in decoded is the caller's to close.
+    opened = nullcontext(source) if isinstance(source, Pillow.Image) else open_image(source)
+    with opened as image, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damaged EXIF
         try:
             tags = image.getexif()

@@ -1,0 +1,296 @@
+"""Commands that talk about images: chat and ask."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from looksay.cli import console
+from looksay.cli.options import (
+    TALK,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelOption,
+    QuantizeOption,
+    RemoteOption,
+    TimeoutOption,
+    TrustOption,
+    app,
+)
+from looksay.errors import BackendError, InputError, LooksayError
+from looksay.types import Options
+
+if TYPE_CHECKING:
+    from looksay.backends.base import Backend
+    from looksay.cli.talk import Shown, Talk
+
+HELP = """\
+/image FILE   show another image with the next question (with --fetch also a URL)
+/reset        start over with the images of the beginning
+/save FILE    keep the talk, as .md or .json; /save! FILE writes over a file without asking
+/help         this list
+/quit         leave (as do Ctrl-D and, while nothing is being written, Ctrl-C)
+Anything else is a question. Ctrl-C while an answer is written breaks it off."""
+
+FetchOption = Annotated[
+    bool, typer.Option("--fetch", help="Fetch images that are named by http(s) URLs.")
+]
+TokensOption = Annotated[
+    int, typer.Option("--max-tokens", min=1, help="At most so many tokens per answer.")
+]
+TemperatureOption = Annotated[
+    float, typer.Option("--temperature", min=0, help="0: the likeliest words; above: varied ones.")
+]
+
+
+@app.command(rich_help_panel=TALK)
+def chat(
+    images: Annotated[
+        list[str] | None, typer.Argument(help="Image files, or with --fetch URLs of images.")
+    ] = None,
+    model: ModelOption = None,
+    fetch: FetchOption = False,
+    max_tokens: TokensOption = 500,
+    temperature: TemperatureOption = 0.0,
+    allow_remote: RemoteOption = False,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    quantize: QuantizeOption = None,
+    trust_remote_code: TrustOption = False,
+    timeout: TimeoutOption = 120.0,
+) -> None:
+    """Talk about images, turn by turn; questions come from the terminal or from a pipe."""
+    from looksay.cli.talk import Talk, show
+
+    shown = [show(name, fetch=fetch) for name in images or ()]
+    backend = _backend(model, allow_remote, device, dtype, quantize, trust_remote_code)
+    options = Options(max_tokens=max_tokens, temperature=temperature, timeout_s=timeout)
+    failed = _converse(Talk(backend, options, shown), fetch)
+    # At a terminal each fault was seen and answered; a program has the exit code alone.
+    if failed and not sys.stdin.isatty():
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=TALK)
+def ask(
+    words: Annotated[
+        list[str], typer.Argument(metavar='IMAGE... "QUESTION"', help="Images, then the question.")
+    ],
+    model: ModelOption = None,
+    fetch: FetchOption = False,
+    max_tokens: TokensOption = 500,
+    temperature: TemperatureOption = 0.0,
+    allow_remote: RemoteOption = False,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    quantize: QuantizeOption = None,
+    trust_remote_code: TrustOption = False,
+    timeout: TimeoutOption = 120.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask one question about one or several images."""
+    from looksay.cli.talk import show
+    from looksay.types import Conversation
+
+    *images, question = words
+    if not images or not question.strip() or _is_file(question):
+        raise InputError(
+            'Expected images and, last, a question: looksay ask photo.jpg "How many boats are there?"'
+        )
+    shown = [show(name, fetch=fetch) for name in images]
+    backend = _backend(model, allow_remote, device, dtype, quantize, trust_remote_code)
+    options = Options(max_tokens=max_tokens, temperature=temperature, timeout_s=timeout)
+    conversation = Conversation.ask(*(s.image for s in shown), question)
+    with console.spinner("Looking", as_json):
+        (answer,) = backend.complete([conversation], options)
+    if answer.error:
+        raise BackendError(f"{backend.name}: {answer.error}")
+    if as_json:
+        console.print_json(
+            {
+                "model": backend.name,
+                "images": images,
+                "question": question,
+                "answer": answer.text,
+                "finish_reason": answer.finish_reason,
+                "prompt_tokens": answer.prompt_tokens,
+                "completion_tokens": answer.completion_tokens,
+                "seconds": round(answer.seconds, 3),
+                "cost_usd": answer.cost_usd,
+            }
+        )
+    else:
+        console.say(answer.text + "\n")
+        if answer.finish_reason == "length":
+            console.err.print("(cut off at --max-tokens)")
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):  # a long question is no path
+        return False
+
+
+def _backend(
+    model: str | None,
+    allow_remote: bool,
+    device: str,
+    dtype: str,
+    quantize: str | None,
+    trust_remote_code: bool,
+) -> Backend:
+    from looksay import settings
+    from looksay.backends.base import LoadOptions
+    from looksay.cli.talk import converser
+    from looksay.library import catalog
+
+    found = catalog.find(Path())
+    chosen = settings.load(found.parent if found else Path())
+    options = LoadOptions(
+        allow_remote=allow_remote or chosen.allow_remote,
+        device=device,
+        dtype=dtype,
+        quantize=quantize,
+        trust_remote_code=trust_remote_code,
+        max_side_px=chosen.max_side_px,
+        language=chosen.language,
+        retries=1,  # a person waits
+    )
+    with console.spinner("Loading the model", False):
+        backend, why = converser(model or chosen.model, options)
+    if why:
+        console.err.print(escape(why))
+    if backend.profile.remote:
+        console.err.print(f"Images go to {escape(backend.name)}, without EXIF data.")
+    return backend
+
+
+def _converse(talk: Talk, fetch: bool) -> bool:
+    """Answer line by line until the end of input; returns whether anything failed."""
+    at_terminal = sys.stdin.isatty()
+    if at_terminal:
+        console.err.print(
+            f"{escape(talk.backend.name)}: {_images(talk.waiting)}. "
+            "Type a question; /help lists what else; /quit leaves."
+        )
+        with contextlib.suppress(ImportError):  # not on Windows
+            import readline  # noqa: F401  (input() then edits lines and remembers them)
+    elif hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+    failed = False
+    for line in _lines(at_terminal):
+        try:
+            if line.startswith("/"):
+                if not _command(talk, line, fetch, at_terminal):
+                    break
+            else:
+                _answer(talk, line)
+        except LooksayError as error:
+            failed = True
+            console.err.print(escape(str(error)), style="red")
+        except KeyboardInterrupt:
+            if not at_terminal:
+                raise
+            console.err.print("(broken off)")
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # a backend's own fault must not cost the talk
+            failed = True
+            console.err.print(escape(f"{type(error).__name__}: {error}"), style="red")
+    return failed
+
+
+def _lines(at_terminal: bool) -> Iterator[str]:
+    while True:
+        try:
+            line = _input("> " if at_terminal else "").strip()
+        except (EOFError, KeyboardInterrupt):
+            if at_terminal:
+                console.err.print()
+            return
+        if line:
+            yield line
+
+
+def _input(prompt: str) -> str:
+    if prompt and not sys.stdout.isatty():  # the answers go to a file, the prompt does not
+        console.err.print(prompt, end="")
+        prompt = ""
+    return input(prompt)
+
+
+def _answer(talk: Talk, question: str) -> None:
+    if console.PLAIN:  # a screen reader wants the answer, not its growth
+        console.say("".join(talk.say(question)).strip() + "\n")
+        return
+    written = ""
+    try:
+        for piece in talk.say(question):
+            console.say(piece if written else piece.lstrip())
+            written += piece.lstrip() if not written else piece
+    finally:
+        if written and not written.endswith("\n"):
+            console.say("\n")
+    if not written.strip():
+        console.err.print("(an empty answer)")
+
+
+def _command(talk: Talk, line: str, fetch: bool, at_terminal: bool) -> bool:
+    """Carry out a command; False leaves the chat."""
+    from looksay.cli.talk import show
+
+    name, _, rest = line.partition(" ")
+    rest = _unquoted(rest.strip())
+    if name == "/quit":
+        return False
+    if name == "/help":
+        console.out.print(escape(HELP))
+    elif name == "/image":
+        if not rest:
+            raise InputError("Expected a file: /image photo.jpg")
+        talk.waiting.append(show(rest, fetch=fetch))
+        console.err.print(f"{_images(talk.waiting)} with the next question.")
+    elif name == "/reset":
+        talk.start_over()
+        console.err.print(f"Started over: {_images(talk.waiting)}.")
+    elif name in ("/save", "/save!"):
+        if not rest:
+            raise InputError("Expected a file: /save talk.md")
+        path = Path(rest).expanduser()
+        if path.exists() and name == "/save" and not _may_overwrite(path, at_terminal):
+            console.err.print("Not saved.")
+        else:
+            talk.keep(path)
+            turns = console.count(len(talk.turns), "turn")
+            console.err.print(f"Saved {turns} to {escape(str(path))}")
+    else:
+        raise InputError(f"There is no {name}. Known: /image, /reset, /save, /help, /quit.")
+    return True
+
+
+def _may_overwrite(path: Path, at_terminal: bool) -> bool:
+    if not at_terminal:
+        raise InputError(f"{path} is there already. To write over it: /save! {path}")
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        return _input(f"{path} is there already. Write over it? [y/N] ").strip().lower() in (
+            "y",
+            "yes",
+        )
+    return False
+
+
+def _unquoted(name: str) -> str:
+    """A path as a terminal pastes it: within quotation marks."""
+    return name[1:-1] if len(name) > 1 and name[0] == name[-1] and name[0] in "'\"" else name
+
+
+def _images(shown: list[Shown]) -> str:
+    return console.count(len(shown), "image")
