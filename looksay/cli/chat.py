@@ -239,8 +239,6 @@ def _answer(talk: Talk, question: str) -> None:
     finally:
         if written and not written.endswith("\n"):
             console.say("\n")
-    if not written.strip():
-        console.err.print("(an empty answer)")
 
 
 def _command(talk: Talk, line: str, fetch: bool, at_terminal: bool) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from looksay import fetching
-from looksay.errors import InputError, UnreadablePhoto, plainly
+from looksay.errors import BackendError, InputError, UnreadablePhoto, plainly
 from looksay.images import load_rgb
 from looksay.library import files
 from looksay.types import Conversation, Image, Message, Options
@@ -99,6 +99,8 @@ class Talk:
             for piece in self.backend.stream(self.conversation(question), self.options):
                 answer += piece
                 yield piece
+            if not answer.strip():
+                raise BackendError(f"{self.backend.name}: the answer is empty.")
         finally:
             if answer.strip():
                 self.turns.append(Turn(images, question, answer.strip()))
@@ -132,7 +134,6 @@ def converser(name: str | None, options: LoadOptions) -> tuple[Backend, str]:
     """A backend that answers questions, and a word on why this one. Raises BackendError where the one
     that is named, or the only one that is there, does not; it says what would."""
     from looksay.backends import auto, load
-    from looksay.errors import BackendError
 
     why = ""
     if name is None or name == "auto":

@@ -1,0 +1,299 @@
+"""Talking about images as a user does: a process with a pipe or a terminal at its other end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import need
+from faulty import Faulty, Reply, openai_models
+from pictures import jpeg, put
+from test_cli import looksay
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return put(tmp_path / "photo.jpg", jpeg(1))
+
+
+def chat(
+    typed: str, *words: str | Path, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "looksay", "chat", *map(str, words)],
+        input=typed,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        env=os.environ | environment,
+    )
+
+
+def spoken(*pieces: str) -> Reply:
+    """An answer that is streamed."""
+    events = []
+    for piece in pieces:
+        choice = {"index": 0, "delta": {"content": piece}, "finish_reason": None}
+        chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+        events.append(f"data: {json.dumps(chunk | {'choices': [choice]})}\n\n")
+    body = "".join(events) + "data: [DONE]\n\n"
+    return Reply(body, headers={"content-type": "text/event-stream"})
+
+
+def test_a_piped_chat_answers_each_line_and_nothing_else(photo: Path) -> None:
+    done = chat("What is it?\n\nAnd now?\n", photo, "-m", "echo")
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith("Echo ")
+    assert second.startswith("Echo ")
+    assert first != second  # the second question comes with the first turn before it
+    again = chat("What is it?\n/reset\nWhat is it?\n", photo, "-m", "echo", LOOKSAY_PLAIN="1")
+    assert again.stdout.splitlines() == [first, first]
+
+
+def test_what_is_asked_reaches_the_model_turn_by_turn(photo: Path, tmp_path: Path) -> None:
+    put(tmp_path / "other.jpg", jpeg(2))
+    script = [spoken("Two", " boats.\x1b[31m"), spoken("A quay.")]
+    with Faulty(script, pages=openai_models("m")) as server:
+        typed = "What is it?\n/image 'other.jpg'\nAnd here?\n/save talk.json\n"
+        done = chat(typed, photo, "-m", f"{server.url}/v1#m", cwd=tmp_path)
+        first, second = server.posts
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "Two boats.[31m\nA quay.\n"  # no escape sequence gets to the terminal
+    assert [m["role"] for m in second.body["messages"]] == ["user", "assistant", "user"]
+    assert (len(first.images), len(second.images)) == (1, 2)
+    kept = json.loads((tmp_path / "talk.json").read_text("utf-8"))
+    assert [turn["images"] for turn in kept["turns"]] == [[str(photo)], ["other.jpg"]]
+    assert kept["turns"][1]["answer"] == "A quay."
+
+
+def test_faults_leave_the_talk_alive(photo: Path, tmp_path: Path) -> None:
+    put(tmp_path / "broken.jpg", jpeg(2)[:200])
+    script = [
+        spoken("One."),
+        Reply({"error": {"message": "too hot"}}, 400),
+        spoken("Two."),
+        spoken(),
+    ]
+    with Faulty(script, pages=openai_models("m")) as server:
+        typed = "a\nb\n/image gone.jpg\n/image broken.jpg\n/image\n/dance\n/save talk.txt\nc\nd\n"
+        done = chat(typed, photo, "-m", f"{server.url}/v1#m", cwd=tmp_path)
+        last = server.posts[-2].body["messages"]
+    assert done.returncode == 1
+    assert done.stdout == "One.\nTwo.\n"
+    for said in (
+        "too hot",
+        "the answer is empty",
+        "gone.jpg is not there",
+        "broken.jpg",
+        "/image photo.jpg",
+        "/dance",
+    ):
+        assert said in done.stderr
+    assert "Expected .md or .json" in done.stderr
+    assert "Traceback" not in done.stderr
+    # The question that failed is not a part of the talk.
+    assert [m["role"] for m in last] == ["user", "assistant", "user"]
+
+
+def test_saving_asks_before_it_overwrites(photo: Path, tmp_path: Path) -> None:
+    done = chat("a\n/save t.md\n/save t.md\n/save! t.md\n", photo, "-m", "echo", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "t.md is there already. To write over it: /save! t.md" in done.stderr
+    assert done.stderr.count("Saved 1 turn") == 2
+    assert f"![](<{photo}>)\n\n> a\n\nEcho " in (tmp_path / "t.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_a_kill_while_saving_leaves_the_old_file_or_the_new(photo: Path, tmp_path: Path) -> None:
+    target, generator = tmp_path / "talk.json", random.Random(5)
+    turns = "".join(f"{'why ' * 400}{n}?\n" for n in range(150))
+    whole = set()
+    for _ in range(4):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "looksay", "chat", str(photo), "-m", "echo"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            text=True,
+            encoding="utf-8",
+        )
+        assert process.stdin
+        assert process.stderr
+        process.stdin.write(turns + "".join(f"{n}?\n/save! talk.json\n" for n in range(3000)))
+        process.stdin.close()
+        process.stderr.readline()  # the first save is done
+        time.sleep(generator.uniform(0.0, 0.4))
+        process.kill()
+        process.wait()
+        process.stderr.close()
+        whole.add(len(json.loads(target.read_text("utf-8"))["turns"]))
+    assert min(whole) > 150
+    assert len(list(tmp_path.glob(".*looksay-tmp"))) <= 1
+
+
+def test_ask_prints_the_answer_alone_or_as_json(photo: Path) -> None:
+    plain = looksay("ask", photo, "How many boats?", "-m", "echo")
+    assert plain.returncode == 0, plain.stderr
+    told = json.loads(looksay("ask", photo, photo, "How many?", "-m", "echo", "--json").stdout)
+    assert plain.stdout.startswith("Echo ")
+    assert told["images"] == [str(photo)] * 2
+    assert told["answer"] != plain.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["ask", "photo.jpg", "-m", "echo"], "a question"),
+        (["ask", "photo.jpg", "photo.jpg", "-m", "echo"], "a question"),
+        (["ask", "gone.jpg", "What?", "-m", "echo"], "gone.jpg is not there"),
+        (["ask", ".", "What?", "-m", "echo"], "looksay describe"),
+        (["ask", "https://example.org/a.jpg", "What?", "-m", "echo"], "--fetch"),
+        (["ask", "photo.jpg", "What?", "-m", "http://192.0.2.1/v1#m"], "--allow-remote"),
+        (["chat", "photo.jpg", "-m", "ecko"], "Did you mean 'echo'?"),
+    ],
+)
+def test_mistakes_of_a_talk_are_told(
+    words: list[str], expected: str, photo: Path, tmp_path: Path
+) -> None:
+    done = looksay(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_only_describes_does_not_chat(photo: Path) -> None:
+    pytest.importorskip("rapidocr", reason="the extra facts is not installed")
+    done = chat("What is it?\n", photo, "-m", "facts")
+    assert done.returncode == 2
+    assert "facts only describes" in done.stderr
+    assert "ollama pull" in done.stderr
+
+
+def test_an_image_from_the_web_on_demand(tmp_path: Path) -> None:
+    picture = put(tmp_path / "a.jpg", jpeg(3))
+    served = subprocess.Popen(
+        [sys.executable, "-m", "http.server", "0", "--bind", "127.0.0.1", "-d", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        assert served.stdout
+        port = int(served.stdout.readline().split(" port ")[1].split()[0])
+        url = f"http://127.0.0.1:{port}/a.jpg"
+        fetched = looksay("ask", url, "What?", "-m", "echo", "--fetch")
+        assert fetched.stdout == looksay("ask", picture, "What?", "-m", "echo").stdout
+        assert "HTTP 404" in looksay("ask", f"{url}x", "What?", "-m", "echo", "--fetch").stderr
+    finally:
+        served.terminate()
+        served.wait(20)
+        if served.stdout:
+            served.stdout.close()
+
+
+class Terminal:
+    """A chat with a pseudo-terminal at its stdin, stdout and stderr."""
+
+    def __init__(self, *words: str | Path, cwd: Path) -> None:
+        import pty
+
+        self.ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "looksay", "chat", *map(str, words)],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            cwd=cwd,
+            env=os.environ | {"TERM": "dumb"},
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self.seen = ""
+
+    def until(self, words: str, within_s: float = 60.0) -> str:
+        import select
+
+        deadline, at = time.monotonic() + within_s, len(self.seen)
+        while words not in self.seen[at:]:
+            left = deadline - time.monotonic()
+            assert left > 0, f"no {words!r} in {self.seen!r}"
+            if select.select([self.ours], [], [], left)[0]:
+                self.seen += os.read(self.ours, 65536).decode("utf-8", "replace")
+        return self.seen[at:]
+
+    def type(self, line: str) -> None:
+        os.write(self.ours, line.encode())
+
+
+@pytest.fixture
+def terminal(photo: Path, tmp_path: Path) -> Iterator[Terminal]:
+    need(sys.platform != "win32", "pseudo-terminals are not on Windows")
+    opened = Terminal(photo, "-m", "echo", cwd=tmp_path)
+    yield opened
+    opened.process.kill()
+    opened.process.wait()
+    os.close(opened.ours)
+
+
+def test_at_a_terminal(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.until("> ")
+    assert "echo: 1 image" in terminal.seen
+    terminal.type("What is it?\n")
+    terminal.until("Echo ")
+    terminal.until("> ")
+    put(tmp_path / "t.md", "old")
+    terminal.type("/save t.md\n")
+    terminal.until("[y/N]")
+    terminal.type("n\n")
+    terminal.until("Not saved.")
+    assert (tmp_path / "t.md").read_text() == "old"
+    terminal.type("/save t.md\n")
+    terminal.until("[y/N]")
+    terminal.type("y\n")
+    terminal.until("Saved 1 turn")
+    assert "What is it?" in (tmp_path / "t.md").read_text("utf-8")
+    terminal.type("/help\n")
+    terminal.until("/reset")
+    terminal.type("/dance\n")
+    terminal.until("There is no /dance")
+    terminal.type("/quit\n")
+    assert terminal.process.wait(20) == 0
+
+
+def test_interrupting_an_answer_leaves_the_talk_alive(photo: Path, tmp_path: Path) -> None:
+    need(sys.platform != "win32", "pseudo-terminals are not on Windows")
+    with Faulty([Reply(fault="hang")], rest=spoken("Here."), pages=openai_models("m")) as server:
+        terminal = Terminal(photo, "-m", f"{server.url}/v1#m", cwd=tmp_path)
+        try:
+            terminal.until("> ")
+            terminal.type("What is it?\n")
+            deadline = time.monotonic() + 30
+            while not server.posts:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            time.sleep(0.2)
+            terminal.process.send_signal(signal.SIGINT)  # as Ctrl-C does
+            terminal.until("(broken off)")
+            terminal.until("> ")
+            terminal.type("And now?\n")
+            terminal.until("Here.")
+            terminal.until("> ")
+            terminal.type("\x04")
+            assert terminal.process.wait(20) == 0
+        finally:
+            terminal.process.kill()
+            terminal.process.wait()
+            os.close(terminal.ours)
