@@ -1,0 +1,90 @@
+"""From scores to words: choosing an id, and the text of an answer as it grows.
+
+Shapes: B rows, V words of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+
+def pick(
+    logits_BV: Tensor, temperature: float, top_p: float, generators: Sequence[torch.Generator]
+) -> list[int]:
+    """The next id of each row: the best one at temperature 0, else one drawn (by the row's own
+    generator) from the smallest set of words whose probabilities reach `top_p`."""
+    if temperature <= 0:
+        best: list[int] = logits_BV.argmax(-1).tolist()
+        return best
+    chances_BV = (logits_BV.float().cpu() / temperature).softmax(-1)
+    if top_p < 1:
+        sorted_BV, order_BV = chances_BV.sort(descending=True)
+        beyond_BV = sorted_BV.cumsum(-1) - sorted_BV >= top_p
+        chances_BV = chances_BV.scatter(-1, order_BV, sorted_BV.masked_fill(beyond_BV, 0.0))
+    return [
+        int(torch.multinomial(chances_V, 1, generator=generator))
+        for chances_V, generator in zip(chances_BV, generators, strict=True)
+    ]
+
+
+class Transcript:
+    """One answer while it is spoken: its ids, its text so far, and why it ended.
+
+    The text ends before the first of `stop` (strings); `fresh` gives what is new and will not change
+    any more, so that the pieces of a stream join to `text`.
+    """
+
+    def __init__(
+        self, tokenizer: Any, stop_ids: Iterable[int], stop: Iterable[str], max_tokens: int
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.stop_ids, self.stop = frozenset(stop_ids), tuple(s for s in stop if s)
+        self.max_tokens = max_tokens
+        self.ids: list[int] = []
+        self.text = ""
+        self.reason: Literal["stop", "length"] | None = None
+        self._given = 0
+
+    def add(self, token: int) -> bool:
+        """Take the next id; True when the answer is complete."""
+        self.ids.append(token)
+        if token in self.stop_ids:
+            self.reason = "stop"
+        else:
+            said = self.tokenizer.decode(self._words(), skip_special_tokens=True).lstrip()
+            cut = min((at for s in self.stop if (at := said.find(s)) >= 0), default=None)
+            self.text = said if cut is None else said[:cut]
+            if cut is not None:
+                self.reason = "stop"
+            elif len(self.ids) >= self.max_tokens:
+                self.reason = "length"
+        if self.reason is not None:
+            self.text = self.text.rstrip()
+        return self.reason is not None
+
+    def fresh(self) -> str:
+        """What can be shown now and was not given before."""
+        end = len(self.text)
+        if self.reason is None:
+            end = self._settled()
+        piece = self.text[self._given : end]
+        self._given = max(self._given, end)
+        return piece
+
+    def _words(self) -> list[int]:
+        return [token for token in self.ids if token not in self.stop_ids]
+
+    def _settled(self) -> int:
+        """Length of the text that no later id can change: no half characters, no beginning of a stop
+        string, no space at the end."""
+        text = self.text.rstrip("\ufffd")
+        longest = max((len(s) for s in self.stop), default=0)
+        for start in range(max(0, len(text) - longest), len(text)):
+            if any(s.startswith(text[start:]) for s in self.stop):
+                text = text[:start]
+                break
+        return len(text.rstrip())

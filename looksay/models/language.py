@@ -1,0 +1,245 @@
+"""Language models of transformers behind one small face: embed, think, speak.
+
+Shapes: B rows, T ids in a row, D width of a token, V words of the vocabulary.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from looksay.errors import InputError
+from looksay.models.decoding import pick
+from looksay.models.fingerprint import fingerprint
+
+_NOT_A_PLAIN_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+_DENSE = frozenset({"sdpa", "eager"})
+"""Attention implementations that take a mask of our own; the others find packing from the positions."""
+
+
+class Language(nn.Module):
+    """Any causal language model of transformers.
+
+    `base` is the folder or hub name that the weights came from; a checkpoint with an adapter records it
+    instead of the weights. `digest` fixes the fingerprint where the weights cannot be read any more
+    (4 bit).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        attention: str | None = None,
+        base: str | None = None,
+        digest: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.model: Any = model
+        self.base, self.digest = base, digest
+        if attention is not None:
+            self.model.set_attn_implementation(attention)
+        bent = [
+            name
+            for name in _NOT_A_PLAIN_HEAD
+            if getattr(self.config, name, None) not in (None, 1, 1.0)
+        ]
+        if bent:
+            raise InputError(
+                f"This language model bends its logits ({', '.join(bent)}), which the chunked loss does "
+                "not do. Choose one with a plain output layer (Llama, Qwen, Mistral, OPT, GPT-2, Phi)."
+            )
+
+    @property
+    def config(self) -> Any:
+        return self.model.config.get_text_config()
+
+    @property
+    def width(self) -> int:
+        return int(self.model.get_input_embeddings().weight.shape[1])
+
+    @property
+    def attention(self) -> str:
+        return str(self.model.config._attn_implementation)
+
+    @property
+    def head(self) -> tuple[Tensor, Tensor | None]:
+        """Weight VD and bias V (or None) of the output layer."""
+        layer = self.model.get_output_embeddings()
+        return layer.weight, getattr(layer, "bias", None)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.digest or fingerprint(self.model)
+
+    def embed(self, ids_BT: Tensor) -> Tensor:
+        """Embeddings BTD of ids."""
+        return cast(Tensor, self.model.get_input_embeddings()(ids_BT))
+
+    def hidden(self, embeds_BTD: Tensor, segments_BT: Tensor, positions_BT: Tensor) -> Tensor:
+        """What the output layer reads, BTD: causal, and no segment sees another.
+
+        `segments_BT` numbers the examples of a row from 1, 0 is padding behind them. Where each row is
+        one example no mask is needed at all: padding stands behind everything that counts.
+        """
+        steps = embeds_BTD.shape[1]
+        if int(segments_BT.max()) <= 1 and _pads_behind(segments_BT):
+            positions, mask = torch.arange(steps, device=embeds_BTD.device)[None], None
+        else:
+            self._check_packable(steps)
+            positions = positions_BT
+            mask = self._mask(segments_BT, embeds_BTD.dtype) if self.attention in _DENSE else None
+        output = self.decoder(
+            inputs_embeds=embeds_BTD,
+            attention_mask=mask,
+            use_cache=False,
+            **self._places(positions),
+        )
+        return cast(Tensor, output.last_hidden_state)
+
+    def logits(self, hidden_BTD: Tensor) -> Tensor:
+        """Scores BTV of the next word."""
+        weight_VD, bias_V = self.head
+        return F.linear(hidden_BTD, weight_VD, bias_V)
+
+    @property
+    def decoder(self) -> Any:
+        """The model without its output layer."""
+        return self.model.get_decoder()
+
+    def _places(self, positions_BT: Tensor) -> dict[str, Tensor]:
+        """Positions, for models that take them (those with ALiBi count by themselves)."""
+        known = inspect.signature(self.decoder.forward).parameters
+        return {"position_ids": positions_BT} if "position_ids" in known else {}
+
+    def _mask(self, segments_BT: Tensor, dtype: torch.dtype) -> Tensor:
+        steps = segments_BT.shape[1]
+        causal_TT = torch.ones(steps, steps, dtype=torch.bool, device=segments_BT.device).tril()
+        seen_BTT = (segments_BT[:, :, None] == segments_BT[:, None, :]) & causal_TT
+        if self.attention == "sdpa":
+            return seen_BTT[:, None]
+        added = torch.zeros_like(seen_BTT, dtype=dtype)
+        return added.masked_fill(~seen_BTT, torch.finfo(dtype).min)[:, None]
+
+    def _check_packable(self, steps: int) -> None:
+        window = getattr(self.config, "sliding_window", None)
+        windowed = "sliding_attention" in (getattr(self.config, "layer_types", None) or ())
+        if not self._places(torch.empty(0)):
+            why = "counts positions by itself"
+        elif windowed and window and steps > window:
+            why = f"looks back {window} ids only, and the row has {steps}"
+        else:
+            return
+        raise InputError(
+            f"Several examples in one row do not work with this language model: it {why}. "
+            "Train it unpacked (Stage.pack=False)."
+        )
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        prompts: Sequence[Tensor],
+        ends: Callable[[int, int], bool],
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+    ) -> Iterator[tuple[int, int]]:
+        """Speak on after each prompt (embeddings TD): yields (row, id), each row in turn.
+
+        `ends(row, id)` is asked once for every id and says whether it is the row's last. Rows draw from
+        generators of their own with the same seed, so no answer depends on its neighbours: that, stop
+        strings by row and streaming without a thread are why this is not transformers' `generate`, to
+        which greedy answers are held equal by the tests.
+        """
+        if not prompts:
+            return
+        from transformers import DynamicCache
+
+        lengths = [len(prompt) for prompt in prompts]
+        longest, device = max(lengths), prompts[0].device
+        embeds_BTD = torch.stack(
+            [F.pad(prompt, (0, 0, longest - len(prompt), 0)) for prompt in prompts]
+        )
+        places = torch.arange(longest, device=device)
+        skipped_B = torch.tensor([longest - length for length in lengths], device=device)
+        mask_BT = (places[None] >= skipped_B[:, None]).long()
+        padded = bool(skipped_B.any())
+        positions_BT = (places[None] - skipped_B[:, None]).clamp(min=0)
+        generators = [_generator(seed) for _ in prompts]
+        rows = list(range(len(prompts)))
+        cache = DynamicCache(config=self.config)
+        while True:
+            output = self.decoder(
+                inputs_embeds=embeds_BTD,
+                attention_mask=mask_BT if padded else None,
+                past_key_values=cache,
+                use_cache=True,
+                **self._places(positions_BT),
+            )
+            logits_BV = self.logits(output.last_hidden_state[:, -1])
+            drawn = pick(logits_BV, temperature, top_p, [generators[row] for row in rows])
+            kept, chosen = [], []
+            for at, (row, token) in enumerate(zip(rows, drawn, strict=True)):
+                if not ends(row, token):
+                    kept.append(at)
+                    chosen.append(token)
+                yield row, token
+            if not kept:
+                return
+            if len(kept) < len(rows):
+                index = torch.tensor(kept, device=device)
+                cache.batch_select_indices(index)
+                mask_BT, positions_BT = mask_BT[index], positions_BT[index]
+                rows = [rows[at] for at in kept]
+            embeds_BTD = self.embed(torch.tensor(chosen, device=device)[:, None])
+            mask_BT = F.pad(mask_BT, (0, 1), value=1)
+            positions_BT = positions_BT[:, -1:] + 1
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What rebuilds this model without its weights (JSON)."""
+        return {
+            "config": json.loads(self.model.config.to_json_string(use_diff=False)),
+            "attention": self.attention,
+            "base": self.base,
+        }
+
+    @classmethod
+    def from_arguments(
+        cls, config: dict[str, Any], attention: str | None = None, base: str | None = None
+    ) -> Language:
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        settings = dict(config)
+        kind = settings.pop("model_type")
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings))
+        return cls(model, attention=attention, base=base)
+
+    @classmethod
+    def from_folder(
+        cls, folder: Path | str, attention: str | None = None, dtype: str = "auto"
+    ) -> Language:
+        """A released language model, by folder or name on the hub."""
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        return cls(model, attention=attention, base=str(folder))
+
+
+def _generator(seed: int | None) -> torch.Generator:
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    return generator
+
+
+def _pads_behind(segments_BT: Tensor) -> bool:
+    """Whether each row holds its ids first and its padding after them."""
+    return not bool((segments_BT.diff(dim=1) > 0).any())
