@@ -8,11 +8,10 @@ from typing import NamedTuple, TypeVar
 
 from looksay.data.scenes.atlas import BOARDS, COLOURS, NOUNS
 from looksay.data.scenes.telling import NUMBERS, article, spelled
-from looksay.data.scenes.world import Group, Relation, Scene, Side, sign_words
+from looksay.data.scenes.world import Group, Relation, Scene, sign_words
 
 T = TypeVar("T")
 KINDS = {"animal": "animals", "food": "food", "vehicle": "vehicles", "thing": "things"}
-SIDES: tuple[Side, ...] = ("left of", "right of", "above", "below", "on")
 PLACES = (
     ("top left", "top", "top right"),
     ("left", "centre", "right"),
@@ -119,32 +118,24 @@ def _size(scene: Scene, random: Random) -> Question:
 
 
 def _relation(scene: Scene, random: Random) -> Question | None:
-    if len(scene.groups) < 2:
+    if not scene.relations:
         return None
-    true = list(scene.relations)
+    sole = [
+        r
+        for r in scene.relations
+        if sum(o.b == r.b and o.side == r.side for o in scene.relations) == 1
+    ]
+    if sole and random.random() < 0.5:
+        relation = _of(random, sole)
+        text = f"What is {relation.side} {_the(scene.groups[relation.b])}?"
+        return Question("relation", text, scene.groups[relation.a].noun.name)
+    # What does not hold is a true relation turned round: each wording is as often true as false.
+    relation, answer = _of(random, scene.relations), "yes"
     if random.random() < 0.5:
-        return _which_lies(scene, true, random) or _does_lie(scene, true, random)
-    return _does_lie(scene, true, random)
-
-
-def _which_lies(scene: Scene, true: list[Relation], random: Random) -> Question | None:
-    sole = [r for r in true if sum(o.b == r.b and o.side == r.side for o in true) == 1]
-    if not sole:
-        return None
-    relation = _of(random, sole)
-    text = f"What is {relation.side} {_the(scene.groups[relation.b])}?"
-    return Question("relation", text, scene.groups[relation.a].noun.name)
-
-
-def _does_lie(scene: Scene, true: list[Relation], random: Random) -> Question:
-    pairs = [(a, b) for a in range(len(scene.groups)) for b in range(len(scene.groups)) if a != b]
-    false = [Relation(a, s, b) for a, b in pairs for s in SIDES if Relation(a, s, b) not in true]
-    holds = bool(true) and random.random() < 0.5
-    relation = _of(random, true if holds else false)
+        relation, answer = Relation(relation.b, relation.side, relation.a), "no"
     a, b = scene.groups[relation.a], scene.groups[relation.b]
-    verb = _is(a).capitalize()
-    text = f"{verb} {_the(a)} {relation.side} {_the(b)}?"
-    return Question("relation", text, "yes" if holds else "no")
+    text = f"{_is(a).capitalize()} {_the(a)} {relation.side} {_the(b)}?"
+    return Question("relation", text, answer)
 
 
 def _reasoning(scene: Scene, random: Random) -> Question:

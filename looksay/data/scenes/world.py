@@ -67,7 +67,8 @@ class Thing(NamedTuple):
     group: int
 
 
-class Group(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Group:
     """Equal objects."""
 
     noun: Noun
