@@ -161,7 +161,10 @@ class Prompter:
             turns.append((message, parts))
         written = self._render(turns, template)
         if check and template is None:
-            said = [[cut[p][1] if p in cut else p for p in parts] for _, parts in turns]
+            said = [
+                [cut[p][1] if isinstance(p, str) and p in cut else p for p in parts]
+                for _, parts in turns
+            ]
             whole = self._render([(m, p) for (m, _), p in zip(turns, said, strict=True)], None)
             mended = re.sub(f"{mark}\\d+{mark}", lambda found: cut[found[0]][1], written)
             if whole != mended:
