@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 

@@ -1,0 +1,120 @@
+"""LoRA and QLoRA on a part of a model, in place: no wrapper changes what the model is called or can do.
+
+The connector and whatever else a stage trains stay ordinary parameters, so a checkpoint holds them
+beside the adapter (checkpoints of LLaVA's LoRA runs used to lose the projector: haotian-liu/LLaVA #474).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from looksay.errors import InputError, MissingDependency, UnknownName
+from looksay.training.stages import Adapter
+
+
+def attach(model: nn.Module, adapter: Adapter, *, seed: int = 0) -> list[str]:
+    """Put the adapter on its part; returns the names of the layers that got one.
+
+    `all-linear` is every linear layer of the part but its output layer (LLaVA-1.5's recipe). With
+    `quantize` the layers' own weights are held as nf4 with double quantisation (QLoRA §3). Raises
+    UnknownName for a part or layer that is not there, MissingDependency without peft or bitsandbytes.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise MissingDependency("LoRA", "train", str(error.name)) from error
+    part = _part(model, adapter.part)
+    names = _layers(part, adapter)
+    if adapter.quantize is not None:
+        _quantize(part, names)
+    config = LoraConfig(
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        lora_dropout=adapter.dropout,
+        target_modules=names,
+        bias="none",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, part)
+    for name, parameter in part.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.float()
+    return names
+
+
+def merge(model: nn.Module) -> list[nn.Parameter]:
+    """Fold every adapter into the weights below it and take it away; returns the changed weights.
+
+    Raises InputError over 4-bit weights, which cannot take the sum without loss.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    changed: list[nn.Parameter] = []
+    for name, layer in list(model.named_modules()):
+        if not isinstance(layer, LoraLayer):
+            continue
+        base: Any = layer.get_base_layer()
+        if type(base) is not nn.Linear:
+            raise InputError(
+                f"The adapter of {name} lies over {type(base).__name__} weights, which cannot take it "
+                "without loss. Load the model unquantised to merge it."
+            )
+        layer.merge()  # type: ignore[operator]
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, base)
+        changed.append(base.weight)
+    return changed
+
+
+def _part(model: nn.Module, name: str) -> nn.Module:
+    parts: Any = model.parts
+    if name not in parts:
+        raise UnknownName("part of this model", name, parts)
+    found: nn.Module = parts[name]
+    return found
+
+
+def _layers(part: nn.Module, adapter: Adapter) -> list[str]:
+    """Full names within the part of the linear layers that get an adapter."""
+    linear = {name: m for name, m in part.named_modules() if isinstance(m, nn.Linear)}
+    inner: Any = getattr(part, "model", part)
+    output = inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None
+    linear = {name: m for name, m in linear.items() if m is not output}
+    if adapter.targets == "all-linear":
+        return list(linear)
+    for target in adapter.targets:
+        if not any(name.split(".")[-1] == target or name == target for name in linear):
+            raise UnknownName("linear layer", target, {name.split(".")[-1] for name in linear})
+    return [n for n in linear if n in adapter.targets or n.split(".")[-1] in adapter.targets]
+
+
+def _quantize(part: nn.Module, names: list[str]) -> None:
+    try:
+        import bitsandbytes as bnb
+    except ImportError as error:
+        raise MissingDependency("4-bit training (QLoRA)", "quantized", str(error.name)) from error
+    if hasattr(part, "digest"):
+        part.digest = part.fingerprint  # what 4-bit weights were cannot be read from them
+    for name in names:
+        layer: Any = part.get_submodule(name)
+        if isinstance(layer, bnb.nn.Linear4bit):
+            continue
+        narrow = bnb.nn.Linear4bit(
+            layer.in_features,
+            layer.out_features,
+            bias=layer.bias is not None,
+            compute_dtype=torch.bfloat16,
+            compress_statistics=True,
+            quant_type="nf4",
+        )
+        narrow.weight = bnb.nn.Params4bit(
+            layer.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True
+        )
+        if layer.bias is not None:
+            narrow.bias = nn.Parameter(layer.bias.data, requires_grad=False)
+        parent, _, leaf = name.rpartition(".")
+        setattr(part.get_submodule(parent), leaf, narrow.to(layer.weight.device))

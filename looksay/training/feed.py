@@ -1,0 +1,256 @@
+"""The data of a stage as packed batches: drawn by number, encoded beside the step, resumable exactly.
+
+What comes next depends on the stage, the seed and how far this rank has drawn, and on nothing else:
+not on the number of threads or processes that encode.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from looksay.data.dataset import Source
+from looksay.errors import InputError, LooksayError
+from looksay.models.batching import Batch, Sequence, collate, fit
+from looksay.training.stages import Stage
+from looksay.types import Example
+
+Encode = Callable[[Example], Sequence]
+_AHEAD = 4
+"""Steps that are prepared before they are wanted."""
+_CHUNK = 32
+"""Examples that a worker process encodes at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """One batch, and what the loop must know of it without looking into tensors on a device."""
+
+    batch: Batch
+    keys: tuple[str, ...]
+    """Content keys of the images, in their order."""
+    examples: int
+    images: int
+    learned: int
+    """Ids with a loss."""
+    tokens: int
+    """Ids that are not padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a rank has drawn: the next number, and those that were drawn but wait for room."""
+
+    drawn: int = 0
+    waiting: tuple[int, ...] = ()
+
+
+class Feed:
+    """Batches of a stage for one rank of `world`, from a position on; a context manager.
+
+    `workers` processes encode; 0: a thread of this process. Iterating gives, per optimiser step, the
+    `stage.accumulate` batches and the position after them.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        encode: Encode,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        position: Position | None = None,
+        pad_id: int = 0,
+        workers: int = 0,
+    ) -> None:
+        self._stage, self._encode, self._seed = stage, encode, seed
+        self._rank, self._world, self._pad_id = rank, world, pad_id
+        self._position = position or Position()
+        self._workers = workers
+        self._order = Order(stage.data.size, seed)
+        self._queue: queue.Queue[tuple[list[Fed], Position] | BaseException] = queue.Queue(_AHEAD)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._fill, name="looksay-feed", daemon=True)
+
+    def __enter__(self) -> Feed:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[tuple[list[Fed], Position]]:
+        while True:
+            item = self._queue.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def _put(self, item: tuple[list[Fed], Position] | BaseException) -> None:
+        while not self._closing.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def _fill(self) -> None:
+        try:
+            with _encoder(self._stage.data, self._encode, self._workers) as encoder:
+                for item in self._steps(encoder):
+                    self._put(item)
+                    if self._closing.is_set():
+                        return
+        except BaseException as error:  # told where the step waits for it
+            self._put(error)
+
+    def _steps(self, encoder: Encoder) -> Iterator[tuple[list[Fed], Position]]:
+        stage = self._stage
+        waiting: list[tuple[int, Sequence]] = []
+        numbers = list(self._position.waiting)
+        drawn = self._position.drawn
+        for number in numbers:
+            encoder.ask(self.index(number))
+        waiting = [(number, encoder.take()) for number in numbers]
+        asked = drawn
+        each = stage.examples_per_batch
+        ahead = max(2 * self._workers * _CHUNK, 1)
+        while True:
+            batches = []
+            for _ in range(stage.accumulate):
+                budget = stage.tokens_per_batch
+                while len(waiting) < each if each else _ids(waiting) < 2 * budget:
+                    while asked < drawn + ahead:
+                        encoder.ask(self.index(asked))
+                        asked += 1
+                    waiting.append((drawn, self._checked(encoder.take(), drawn)))
+                    drawn += 1
+                rows, used = self._rows(waiting, each)
+                batches.append(self._feed(rows))
+                waiting = [item for i, item in enumerate(waiting) if i not in used]
+            yield batches, Position(drawn, tuple(number for number, _ in waiting))
+
+    def index(self, number: int) -> int:
+        """The index in the data of the example that this rank draws as its `number`-th. Where batches
+        hold a number of examples, ranks and accumulation split the same examples between them."""
+        each = self._stage.examples_per_batch or 1
+        block, place = divmod(number, each)
+        return self._order((block * self._world + self._rank) * each + place)
+
+    def _checked(self, sequence: Sequence, number: int) -> Sequence:
+        stage, length = self._stage, len(sequence.ids)
+        if length > stage.max_length:
+            found = stage.data.example(self.index(number)).id
+            raise InputError(
+                f"Example {found!r} takes {length} ids, more than max_length={stage.max_length} of the "
+                f"stage {stage.name!r}. Shorten it, or raise max_length."
+            )
+        if stage.examples_per_batch is None and length > stage.tokens_per_batch:
+            found = stage.data.example(self.index(number)).id
+            raise InputError(
+                f"Example {found!r} takes {length} ids, more than tokens_per_batch="
+                f"{stage.tokens_per_batch} of the stage {stage.name!r}. Raise tokens_per_batch."
+            )
+        if stage.examples_per_batch is None and not length:
+            raise InputError(
+                f"The stage {stage.name!r} has examples without ids, so tokens_per_batch cannot bound "
+                "a batch. Set examples_per_batch."
+            )
+        return sequence
+
+    def _rows(
+        self, waiting: list[tuple[int, Sequence]], each: int | None
+    ) -> tuple[list[list[Sequence]], set[int]]:
+        """The rows of the next batch, and the places in `waiting` that it uses up."""
+        stage = self._stage
+        lengths = [len(s.ids) for _, s in waiting[:each]]
+        if stage.pack:
+            rows, _ = fit(lengths, stage.max_length, None if each else stage.tokens_per_batch)
+        elif each:
+            rows = [[i] for i in range(each)]
+        else:
+            rows = []
+            longest = 0
+            for i, length in enumerate(lengths):
+                longest = max(longest, length)
+                if longest * (len(rows) + 1) > stage.tokens_per_batch:
+                    break
+                rows.append([i])
+        return [[waiting[i][1] for i in row] for row in rows], {i for row in rows for i in row}
+
+    def _feed(self, rows: list[list[Sequence]]) -> Fed:
+        batch = collate(rows, self._pad_id)
+        keys = tuple(key for row in rows for s in row for key in s.keys)
+        images = sum(len(s.pixels) for row in rows for s in row)
+        return Fed(
+            batch=batch,
+            keys=keys,
+            examples=sum(len(row) for row in rows),
+            images=images,
+            learned=batch.learned,
+            tokens=sum(len(s.ids) for row in rows for s in row),
+        )
+
+
+def _ids(waiting: list[tuple[int, Sequence]]) -> int:
+    return sum(len(sequence.ids) for _, sequence in waiting)
+
+
+class Order:
+    """The index of the n-th draw: a fresh permutation per epoch, or n itself where data are endless."""
+
+    def __init__(self, size: int | None, seed: int) -> None:
+        if size is not None and size < 1:
+            raise InputError("The data hold no example: nothing can be trained on them.")
+        self._size, self._seed = size, seed
+        self._epoch, self._permutation = -1, torch.empty(0, dtype=torch.long)
+
+    def __call__(self, number: int) -> int:
+        if self._size is None:
+            return number
+        epoch, place = divmod(number, self._size)
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(self._seed * 1_000_003 + epoch)
+            self._permutation = torch.randperm(self._size, generator=generator)
+            self._epoch = epoch
+        return int(self._permutation[place])
+
+
+class Encoder:
+    """Encodes indices in the order in which they were asked for: here, or in `workers` processes."""
+
+    def __init__(self, data: Source, encode: Encode, workers: int) -> None:
+        self._data, self._encode, self._workers = data, encode, workers
+        self._asked: deque[int] = deque()
+
+    def __enter__(self) -> Encoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._asked.clear()
+
+    def ask(self, index: int) -> None:
+        self._asked.append(index)
+
+    def take(self) -> Sequence:
+        example = self._data.example(self._asked.popleft())
+        try:
+            return self._encode(example)
+        except LooksayError as error:
+            raise InputError(f"Example {example.id!r}: {error}") from error
+
+
+def _encoder(data: Source, encode: Encode, workers: int) -> Encoder:
+    return Encoder(data, encode, workers)

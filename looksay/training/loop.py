@@ -1,0 +1,423 @@
+"""The training loop: examples → batch → losses → step. One loop runs every family, stage and device."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from looksay.errors import InputError, LooksayError
+from looksay.models import checkpoint
+from looksay.models.batching import Batch
+from looksay.models.batching import Sequence as Encoded
+from looksay.training import adapters, optim, state
+from looksay.training.cache import Features
+from looksay.training.feed import Fed, Feed, Position
+from looksay.training.log import Log
+from looksay.training.recompute import recomputed
+from looksay.training.stages import Adapter, Stage
+from looksay.types import Example
+
+
+class TrainingError(LooksayError):
+    """A run that cannot go on: its loss is no number."""
+
+
+class Trainable(Protocol):
+    """What the loop asks of a model, which is an nn.Module besides."""
+
+    parts: Mapping[str, nn.Module]
+
+    def encode(
+        self, example: Example, template: str | None, objectives: Collection[str]
+    ) -> Encoded: ...
+
+    def __call__(self, batch: Batch, objectives: Collection[str]) -> dict[str, Tensor]: ...
+
+
+def train(
+    model: nn.Module,
+    stages: Sequence[Stage],
+    out: Path | str,
+    *,
+    seed: int = 0,
+    resume: bool = True,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int = 0,
+    save_every: int = 500,
+    log_every: int = 20,
+    features: Path | None = None,
+    features_bytes: int = 2**31,
+    card: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> nn.Module:
+    """Train `model` through `stages`; returns it, on its device and in evaluation mode.
+
+    `out/STAGE/` holds the model after each stage, `out/` after the last, `log.jsonl` and `curve.svg`
+    the losses. Every `save_every` steps the run's state is written: the same call goes on from there
+    and ends with the same numbers as an unbroken run (on one kind of machine). `precision` is auto
+    (bf16 on an accelerator that has it), bf16 or fp32; what learns is held in fp32 either way.
+    `workers` processes encode examples (0: a thread). `features` is a folder for cached features.
+    Under torchrun each process trains its share of the same steps. Raises InputError for a plan that
+    does not fit the model or the folder, TrainingError where a loss is no number.
+    """
+    run = _Run(model, stages, Path(out), seed, device, precision, log_every, save_every, quiet)
+    if run.main:
+        run.out.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            state.forget(run.out)
+    run.accelerator.wait_for_everyone()
+    if state.finished(run.out, run.plan):
+        if run.main and not quiet:
+            Log(run.out, quiet=False, write=False).say(f"{run.out} holds this run, finished.")
+        return checkpoint.load(run.out, device=str(run.device))
+    found = state.load(run.out, run.plan) or state.State(run.plan)
+    tower = model.parts.get("tower") if any(s.cache_features for s in stages) else None  # type: ignore[operator]
+    kept = Features(tower, limit_bytes=features_bytes, folder=features) if tower else None
+    run.accelerator.wait_for_everyone()
+    with Log(run.out, quiet=quiet or not run.main, offset=found.offset, write=run.main) as log:
+        for number, stage in enumerate(stages):
+            run.adapt(stages[number - 1].adapter if number else None, stage.adapter)
+            if number < found.stage:
+                run.learning(stage)
+                continue
+            run.stage(number, stage, found, log, workers, kept if stage.cache_features else None)
+            found = run.close(number, stage, log, dict(card or {}))
+        run.restore(found)
+        if run.main:
+            checkpoint.save(model, run.out, **_card(dict(card or {}), stages, seed))
+            log.draw()
+            state.finish(run.out, run.plan, {"seconds": run.seconds, "seed": seed})
+    run.accelerator.wait_for_everyone()
+    return model.eval()
+
+
+@dataclass
+class _Sums:
+    """Losses weighted by what they were taken over, since the last record; on the device."""
+
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
+    tokens: int = 0
+    examples: int = 0
+    steps: int = 0
+    began: float = field(default_factory=time.monotonic)
+    norm: Tensor | None = None
+
+    def add(self, key: str, loss: Tensor, count: int) -> None:
+        term = loss.detach().float() * count
+        self.losses[key] = self.losses[key] + term if key in self.losses else term
+        self.counts[key] = self.counts.get(key, 0) + count
+
+    def plain(self) -> dict[str, float]:
+        """As numbers; the only place where the loop waits for the device."""
+        return {
+            **{f"loss:{key}": float(value) for key, value in self.losses.items()},
+            **{f"count:{key}": value for key, value in self.counts.items()},
+            "tokens": self.tokens,
+            "examples": self.examples,
+            "steps": self.steps,
+            "seconds": time.monotonic() - self.began,
+        }
+
+    @classmethod
+    def of(cls, plain: Mapping[str, float]) -> _Sums:
+        def those(head: str) -> dict[str, float]:
+            return {k.removeprefix(head): v for k, v in plain.items() if k.startswith(head)}
+
+        losses = {key: torch.tensor(value) for key, value in those("loss:").items()}
+        tokens, examples, steps = (int(plain.get(k, 0)) for k in ("tokens", "examples", "steps"))
+        began = time.monotonic() - plain.get("seconds", 0.0)
+        return cls(losses, those("count:"), tokens, examples, steps, began)
+
+
+class _Run:
+    def __init__(
+        self,
+        model: nn.Module,
+        stages: Sequence[Stage],
+        out: Path,
+        seed: int,
+        device: str,
+        precision: str,
+        log_every: int,
+        save_every: int,
+        quiet: bool,
+    ) -> None:
+        from accelerate import Accelerator
+        from accelerate.utils import DistributedDataParallelKwargs
+
+        if len({s.name for s in stages}) != len(stages) or not stages:
+            raise InputError(f"Stages need distinct names; found {[s.name for s in stages]}.")
+        # Batches without images leave the connector without a gradient, which DDP must expect.
+        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[unused])
+        self.device = self.accelerator.device
+        if device not in ("auto", self.device.type):
+            raise InputError(f"There is no device {device!r} here; found {self.device.type!r}.")
+        self.model, self.out, self.seed = model, out, seed
+        self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
+        self.main = self.accelerator.is_main_process
+        self.precision = _precision(precision, self.device)
+        self.log_every, self.save_every, self.quiet = log_every, save_every, quiet
+        self.plan = state.digest(stages, seed, self.world, model)
+        self.touched: dict[int, nn.Parameter] = {}
+        self.seconds = 0.0
+
+    def adapt(self, before: Adapter | None, now: Adapter | None) -> None:
+        if before is not None and before != now:
+            self.touched |= {id(p): p for p in adapters.merge(self.model)}
+        if now is not None and before != now:
+            adapters.attach(self.model, now, seed=self.seed)
+
+    def learning(self, stage: Stage) -> dict[str, list[nn.Parameter]]:
+        parts = cast(Trainable, self.model).parts
+        learning = optim.thaw(parts, stage)
+        self.touched |= {id(p): p for p in self.model.parameters() if p.requires_grad}
+        return learning
+
+    def stage(
+        self,
+        number: int,
+        stage: Stage,
+        start: state.State,
+        log: Log,
+        workers: int,
+        kept: Features | None,
+    ) -> None:
+        learning = self.learning(stage)
+        self.restore(start)
+        self.model.to(self.device)
+        optimizer = optim.optimizer(learning, stage)
+        if start.optimizer and start.step:
+            optimizer.load_state_dict(start.optimizer)
+        every = [p for found in learning.values() for p in found]
+        prepared = self.model
+        if self.world > 1:
+            prepared = self.accelerator.prepare_model(self.model)
+        log.stage(stage.name, stage.steps, start.step, optim.summary(self.model, learning))
+        sums = _Sums.of(start.pending if start.step else {})
+        began = time.monotonic()
+        encode = cast(Trainable, self.model).encode
+        position = start.positions[self.rank] if start.positions else Position()
+        with (
+            _recomputing(self.model, stage),
+            Feed(
+                stage,
+                lambda example: encode(example, stage.template, stage.objectives),
+                seed=self.seed * 101 + number,
+                rank=self.rank,
+                world=self.world,
+                position=position,
+                pad_id=_pad_id(self.model),
+                workers=workers,
+            ) as feed,
+        ):
+            fed_steps = iter(feed)
+            for step in range(start.step, stage.steps):
+                feds, position = next(fed_steps)
+                # A seed per step makes dropout independent of breaks, with no generator state to keep.
+                torch.manual_seed(hash((self.seed, number, step, self.rank)) % 2**62)
+                optim.set_rates(optimizer, stage, step)
+                self._accumulate(prepared, stage, feds, sums, kept)
+                sums.norm = nn.utils.clip_grad_norm_(every, stage.clip or math.inf)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                done = step + 1
+                if done % self.log_every == 0 or done == stage.steps:
+                    elapsed = time.monotonic() - began
+                    left_s = elapsed / (done - start.step) * (stage.steps - done)
+                    self._record(stage, done, sums, optimizer, log, start.seconds + elapsed, left_s)
+                    sums = _Sums()
+                if done % self.save_every == 0 and done < stage.steps:
+                    elapsed = start.seconds + time.monotonic() - began
+                    self._save(number, done, position, optimizer, sums, log, elapsed)
+                    log.draw()
+        self.seconds = start.seconds + time.monotonic() - began
+
+    def _accumulate(
+        self,
+        prepared: nn.Module,
+        stage: Stage,
+        feds: Sequence[Fed],
+        sums: _Sums,
+        kept: Features | None,
+    ) -> None:
+        """Gradients of one step: each loss is the mean over all that it is taken over, in all batches
+        and ranks, however they are split."""
+        kinds = {"lm": sum(f.learned for f in feds), "": sum(f.examples for f in feds)}
+        totals: dict[str, Any] = dict(kinds)
+        if self.world > 1:
+            whole = torch.tensor([kinds["lm"], kinds[""]], dtype=torch.float64).to(self.device)
+            whole = self.accelerator.reduce(whole, reduction="sum")
+            totals = {"lm": whole[0].clamp(min=1).float(), "": whole[1].clamp(min=1).float()}
+        for place, fed in enumerate(feds):
+            batch = fed.batch.to(self.device)
+            last = place == len(feds) - 1
+            waits: AbstractContextManager[Any] = (
+                nullcontext() if last or self.world == 1 else self.accelerator.no_sync(prepared)
+            )
+            with waits:
+                with self._autocast():
+                    if kept is not None and fed.images:
+                        features = kept.of(fed, self.device)
+                        batch = replace(batch, pixels_ICHW=None, features_IND=features)
+                    losses: dict[str, Tensor] = prepared(batch, objectives=stage.objectives)
+                total: Tensor | float = 0.0
+                for key, loss in losses.items():
+                    kind = "lm" if key == "lm" else ""
+                    count = fed.learned if kind else fed.examples
+                    share = count * self.world / (totals[kind] or 1)
+                    total = total + loss * (_weight(stage, key) * share)
+                    sums.add(key, loss, count)
+                if isinstance(total, Tensor) and total.requires_grad:
+                    self.accelerator.backward(total)
+            sums.tokens += fed.tokens
+            sums.examples += fed.examples
+        sums.steps += 1
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        enabled = self.precision is torch.bfloat16
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def _record(
+        self,
+        stage: Stage,
+        done: int,
+        sums: _Sums,
+        optimizer: torch.optim.Optimizer,
+        log: Log,
+        elapsed_s: float,
+        left_s: float,
+    ) -> None:
+        plain = self._gathered(sums.plain())
+        losses = {
+            key.removeprefix("loss:"): value / max(1, plain[key.replace("loss:", "count:", 1)])
+            for key, value in plain.items()
+            if key.startswith("loss:")
+        }
+        wrong = [key for key, value in losses.items() if not math.isfinite(value)]
+        if wrong:
+            raise TrainingError(
+                f"The loss {wrong[0]!r} is no number after step {done} of the stage {stage.name!r}. "
+                "Lower its learning rates (or clip more), or train in fp32; the last good state is kept."
+            )
+        record = {
+            "stage": stage.name,
+            "step": done,
+            "of": stage.steps,
+            "losses": losses,
+            "lr": {g["part"]: g["lr"] for g in optimizer.param_groups},
+            "norm": float(sums.norm) if sums.norm is not None else 0.0,
+            "tokens_per_s": round(plain["tokens"] * self.world / max(plain["seconds"], 1e-9), 1),
+            "examples": int(plain["examples"]),
+            "ms_per_step": round(1000 * plain["seconds"] / max(1, plain["steps"]), 2),
+            "seconds": round(elapsed_s, 2),
+        }
+        log.step(record, left_s)
+
+    def _gathered(self, plain: dict[str, float]) -> dict[str, float]:
+        if self.world == 1:
+            return plain
+        from accelerate.utils import gather_object
+
+        total: dict[str, float] = {}
+        for found in gather_object([plain]):
+            for key, value in found.items():
+                total[key] = total.get(key, 0.0) + value
+        return total
+
+    def _save(
+        self,
+        number: int,
+        step: int,
+        position: Position | None,
+        optimizer: torch.optim.Optimizer | None,
+        sums: _Sums,
+        log: Log,
+        seconds: float,
+    ) -> state.State:
+        positions: list[Position] = [position] if position else []
+        pending = sums.plain()
+        if self.world > 1 and position:
+            from accelerate.utils import gather_object
+
+            positions = gather_object(positions)
+            pending = self._gathered(pending)
+        found = state.State(
+            self.plan,
+            number,
+            step,
+            tuple(positions),
+            self._weights(),
+            optimizer.state_dict() if optimizer else {},
+            pending if self.main else {},
+            log.offset,
+            seconds,
+        )
+        if self.main:
+            state.save(found, self.out)
+        return found
+
+    def _weights(self) -> dict[str, Tensor]:
+        """What has trained so far, and all running values (buffers)."""
+        return {
+            key: value.detach()
+            for key, value in self.model.state_dict(keep_vars=True).items()
+            if id(value) in self.touched or not isinstance(value, nn.Parameter)
+        }
+
+    def restore(self, found: state.State) -> None:
+        if found.weights:
+            unknown = self.model.load_state_dict(found.weights, strict=False).unexpected_keys
+            if unknown:
+                raise InputError(f"The state in {self.out} has unknown weights: {unknown[:3]}.")
+
+    def close(self, number: int, stage: Stage, log: Log, card: dict[str, Any]) -> state.State:
+        """Write the model after a stage, then the state before the next one."""
+        self.model.eval()
+        if self.main:
+            checkpoint.save(self.model, self.out / stage.name, **_card(card, [stage], self.seed))
+            log.draw()
+        found = self._save(number + 1, 0, None, None, _Sums(), log, self.seconds)
+        self.accelerator.wait_for_everyone()
+        return replace(found, weights={})
+
+
+def _pad_id(model: nn.Module) -> int:
+    return int(getattr(getattr(model, "tokenizer", None), "pad_token_id", None) or 0)
+
+
+def _weight(stage: Stage, key: str) -> float:
+    """Of a loss by its full name ("recognise/where"), else of its objective, else 1."""
+    return stage.weights.get(key, stage.weights.get(key.split("/")[0], 1.0))
+
+
+def _precision(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        has = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if has else torch.float32
+    known = {"bf16": torch.bfloat16, "fp32": torch.float32}
+    if name not in known:
+        raise InputError(f"There is no precision {name!r}; expected auto, bf16 or fp32.")
+    return known[name]
+
+
+@contextmanager
+def _recomputing(model: nn.Module, stage: Stage) -> Iterator[None]:
+    with recomputed(model) if stage.checkpoint_activations else nullcontext():
+        yield
+
+
+def _card(card: dict[str, Any], stages: Sequence[Stage], seed: int) -> dict[str, Any]:
+    told = [{"name": s.name, "steps": s.steps, "trains": dict(s.trains)} for s in stages]
+    return {**card, "training": json.loads(json.dumps({"seed": seed, "stages": told}))}

@@ -1,0 +1,110 @@
+"""Where a run stands, written so that a kill at any instant leaves the last good state."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from looksay.errors import InputError
+from looksay.training.feed import Position
+from looksay.training.stages import Stage
+
+FILE = "resume.pt"
+DONE = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """After `step` steps of stage number `stage`. Everything else of a run follows from its plan."""
+
+    plan: str
+    stage: int = 0
+    step: int = 0
+    positions: tuple[Position, ...] = ()
+    """One per rank."""
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    """What has trained so far, in any stage."""
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    pending: dict[str, float] = field(default_factory=dict)
+    """Sums since the last record of the log."""
+    offset: int = 0
+    """Size of the log in bytes."""
+    seconds: float = 0.0
+
+
+def digest(stages: Sequence[Stage], seed: int, world: int, model: nn.Module) -> str:
+    """What makes two runs the same: stages, seed, ranks, and the shapes of the model."""
+    plan = []
+    for stage in stages:
+        fields = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage)}
+        data = fields.pop("data")
+        name = f"{type(data).__module__}.{type(data).__qualname__}"
+        plan.append({**fields, "data": [name, data.size, getattr(data, "fingerprint", None)]})
+    shapes = [[name, list(p.shape)] for name, p in model.named_parameters()]
+    text = json.dumps([plan, seed, world, shapes], default=_plain, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else str(value)  # type: ignore[arg-type]
+
+
+def save(state: State, out: Path) -> None:
+    """Write the state beside the old one, then put it in its place."""
+    fields = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
+    fields["positions"] = [(p.drawn, list(p.waiting)) for p in state.positions]
+    unfinished = out / f"{FILE}.part"
+    with unfinished.open("wb") as file:
+        torch.save(fields, file)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(out / FILE)
+
+
+def load(out: Path, plan: str) -> State | None:
+    """The state in `out`, None where there is none. Raises InputError for one of another run."""
+    if not (out / FILE).is_file():
+        return None
+    fields = torch.load(out / FILE, map_location="cpu", weights_only=True)
+    check(out, fields["plan"], plan)
+    fields["positions"] = tuple(Position(d, tuple(w)) for d, w in fields["positions"])
+    return State(**fields)
+
+
+def check(out: Path, found: str, plan: str) -> None:
+    if found != plan:
+        raise InputError(
+            f"{out} holds a run with other stages, data, seed, model or number of processes. "
+            "Type the same command to go on with it, choose another --out, or start over with --fresh."
+        )
+
+
+def finish(out: Path, plan: str, facts: dict[str, Any]) -> None:
+    """Mark the run as finished; its state is no longer needed."""
+    unfinished = out / f"{DONE}.part"
+    unfinished.write_text(json.dumps({"plan": plan, **facts}, indent=2) + "\n", "utf-8")
+    unfinished.replace(out / DONE)
+    (out / FILE).unlink(missing_ok=True)
+
+
+def finished(out: Path, plan: str) -> bool:
+    """Whether `out` holds this very run, finished. Raises InputError for another one."""
+    if not (out / DONE).is_file():
+        return False
+    check(out, json.loads((out / DONE).read_text("utf-8"))["plan"], plan)
+    return True
+
+
+def forget(out: Path) -> None:
+    """Start over: an earlier run in `out` is no longer gone on with."""
+    for name in (FILE, DONE):
+        (out / name).unlink(missing_ok=True)
