@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from looksay.backends import _device
 from looksay.backends._hub_asking import CAPTIONERS, Captioner, load_processor
 from looksay.backends._hub_source import fingerprint, locate, read_json, sees
 from looksay.backends.base import LoadOptions
 from looksay.errors import BackendError, InputError, LooksayError, MissingDependency
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS: dict[str, dict[str, Any]] = {
     "int8": {"load_in_8bit": True},
     "int4": {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"},
@@ -48,8 +47,8 @@ def open_checkpoint(model: str, options: LoadOptions) -> Checkpoint:
     except ImportError as error:
         raise MissingDependency(f"hub:{model}", "local", error.name or "transformers") from error
     folder = locate(model)
-    device = _device(options.device)
-    dtype = _dtype(options.dtype, device)
+    device = _device.device_for(options.device)
+    dtype = _device.dtype_for(options.dtype, device)
     # Its progress bars and hints are for people who write training scripts.
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -93,14 +92,12 @@ def open_checkpoint(model: str, options: LoadOptions) -> Checkpoint:
 
 
 def _check_options(options: LoadOptions) -> None:
-    for what, value, valid in (
-        ("device", options.device, DEVICES),
-        ("dtype", options.dtype, DTYPES),
-        ("quantize", options.quantize or "int8", tuple(QUANTIZATIONS)),
-    ):
-        if value not in valid:
-            raise InputError(f"{what} = {value!r} is unknown. Expected one of: {', '.join(valid)}.")
+    _device.check(options.device, options.dtype)
     if options.quantize:
+        if options.quantize not in QUANTIZATIONS:
+            raise InputError(
+                f"quantize = {options.quantize!r} is unknown. Expected one of: {', '.join(QUANTIZATIONS)}."
+            )
         # It remarks on every layer, at every token, that inputs are cast.
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         try:
@@ -190,31 +187,6 @@ def _mark_images(model: Any, processor: Any) -> None:
     if model.config.image_token_id is None:
         token = processor.tokenizer.convert_tokens_to_ids(processor.image_token.content)
         model.config.image_token_id = model.config.image_token_index = token
-
-
-def _device(wanted: str) -> str:
-    import torch
-
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if wanted == "auto":
-        return next(name for name, is_there in there.items() if is_there)
-    if not there[wanted]:
-        usable = ", ".join(name for name, is_there in there.items() if is_there)
-        raise BackendError(
-            f"device = {wanted!r}, but torch {torch.__version__} finds none here. Usable: {usable}."
-        )
-    return wanted
-
-
-def _dtype(wanted: str, device: str) -> Any:
-    import torch
-
-    name = wanted if wanted != "auto" else "float32" if device == "cpu" else "bfloat16"
-    return getattr(torch, name)
 
 
 def _advice(model: str, error: Exception) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import Any
 
+from looksay.backends import _device
 from looksay.backends._hub_asking import Asking, Question
 from looksay.backends._hub_loading import Checkpoint, open_checkpoint
 from looksay.backends._hub_source import on_disk
@@ -103,7 +104,7 @@ class Hub:
             writing.stop.cancelled = True
             thread.join()
         if fault:
-            raise BackendError(f"{self.name}: {_reason(fault[0])}") from fault[0]
+            raise BackendError(f"{self.name}: {_device.reason(fault[0])}") from fault[0]
 
     def _question(self, index: int, conversation: Conversation) -> Question:
         images = [
@@ -112,32 +113,25 @@ class Hub:
         return self._asking.question(index, conversation, images)
 
     def _answer(self, questions: list[Question], options: Options) -> Iterator[Completion]:
-        started = time.perf_counter()
-        try:
-            writing = self._writing(options, len(questions))
-            rows, prompt_tokens = self._generate(questions, writing)
+        def answer(some: Sequence[Question]) -> list[Completion]:
+            started = time.perf_counter()
+            writing = self._writing(options, len(some))
+            rows, prompt_tokens = self._generate(some, writing)
             answers = [writing.read(row) for row in rows]
-        except Exception as error:  # transformers raises anything on what it cannot take
-            fault, no_memory = _reason(error), _out_of_memory(error)
-        else:
-            seconds = (time.perf_counter() - started) / len(questions)
-            for question, (text, tokens, reason), prompt in zip(
-                questions, answers, prompt_tokens, strict=True
-            ):
-                yield Completion(
-                    question.index, text, prompt, tokens, seconds, finish_reason=reason
+            seconds = (time.perf_counter() - started) / len(some)
+            return [
+                Completion(q.index, text, prompt, tokens, seconds, finish_reason=reason)
+                for q, (text, tokens, reason), prompt in zip(
+                    some, answers, prompt_tokens, strict=True
                 )
-            return
-        # Outside the except clause, so that the failed batch's tensors are gone before the next try.
-        half = len(questions) // 2
-        if no_memory:
-            _empty_cache(self._device)
-            self._batch_size = max(1, min(self._batch_size, half))
-        if half:
-            yield from self._answer(questions[:half], options)
-            yield from self._answer(questions[half:], options)
-        else:
-            yield Completion(questions[0].index, error=fault, finish_reason="error")
+            ]
+
+        for question, completion, fault in _device.in_halves(answer, questions, self._shrink):
+            yield completion or Completion(question.index, error=fault, finish_reason="error")
+
+    def _shrink(self, size: int) -> None:
+        _device.empty_cache(self._device)
+        self._batch_size = max(1, min(self._batch_size, size))
 
     def _writing(self, options: Options, rows: int, *, beams: bool = True) -> Any:
         from looksay.backends._hub_writing import Writing
@@ -147,7 +141,7 @@ class Hub:
         )
 
     def _generate(
-        self, questions: list[Question], writing: Any, **more: Any
+        self, questions: Sequence[Question], writing: Any, **more: Any
     ) -> tuple[Any, list[int]]:
         """Returned ids (one row per question) and the number of prompt tokens of each."""
         import torch
@@ -195,30 +189,3 @@ def _until(pieces: Iterable[str], stop: tuple[str, ...]) -> Iterator[str]:
         held = held[len(held) - keep :]
     if held:
         yield held
-
-
-def _out_of_memory(error: Exception) -> bool:
-    import torch
-
-    # torch has an exception of its own on CUDA; CPU and MPS raise a plain RuntimeError that says so.
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    said = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in said or "allocate memory" in said
-    )
-
-
-def _empty_cache(device: Any) -> None:
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()
-
-
-def _reason(error: Exception) -> str:
-    if _out_of_memory(error):
-        return "out of memory even for one photo. Add --quantize nf4, or take a smaller model."
-    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}"
