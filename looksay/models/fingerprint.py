@@ -19,16 +19,17 @@ _WRAPPERS = (
 )
 
 
-def fingerprint(module: nn.Module) -> str:
+def fingerprint(module: nn.Module, adapters: bool = False) -> str:
     """16 hex digits of the weights of `module`: names, shapes, and values rounded to bfloat16.
 
-    Adapters (LoRA) are left out: they are trained beside the connector, not what it was made for.
+    Adapters (LoRA) are left out unless asked for: they are trained beside the connector, not what it
+    was made for.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(
         (plain(name), tensor) for name, tensor in module.state_dict().items()
     ):
-        if is_adapter(name) or not tensor.is_floating_point():
+        if (is_adapter(name) and not adapters) or not tensor.is_floating_point():
             continue
         flat = tensor.detach().reshape(-1)
         places = torch.linspace(

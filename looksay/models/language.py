@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from looksay.errors import InputError
 from looksay.models.decoding import pick
-from looksay.models.fingerprint import fingerprint
+from looksay.models.fingerprint import fingerprint, is_adapter
 
 _NOT_A_PLAIN_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 _DENSE = frozenset({"sdpa", "eager"})
@@ -42,6 +42,7 @@ class Language(nn.Module):
         super().__init__()
         self.model: Any = model
         self.base, self.digest = base, digest
+        self._as_released = self.fingerprint if base is not None else None
         if attention is not None:
             self.model.set_attn_implementation(attention)
         bent = [
@@ -76,6 +77,13 @@ class Language(nn.Module):
     @property
     def fingerprint(self) -> str:
         return self.digest or fingerprint(self.model)
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether a checkpoint may name `base` instead of holding the weights: an adapter lies over
+        them, and they are as they came."""
+        adapted = any(is_adapter(name) for name, _ in self.model.named_parameters())
+        return adapted and self.base is not None and self.fingerprint == self._as_released
 
     def embed(self, ids_BT: Tensor) -> Tensor:
         """Embeddings BTD of ids."""
@@ -207,18 +215,25 @@ class Language(nn.Module):
             "config": json.loads(self.model.config.to_json_string(use_diff=False)),
             "attention": self.attention,
             "base": self.base,
+            "digest": self.digest,
         }
 
     @classmethod
     def from_arguments(
-        cls, config: dict[str, Any], attention: str | None = None, base: str | None = None
+        cls,
+        config: dict[str, Any],
+        attention: str | None = None,
+        base: str | None = None,
+        digest: str | None = None,
     ) -> Language:
         from transformers import AutoConfig, AutoModelForCausalLM
 
         settings = dict(config)
         kind = settings.pop("model_type")
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings))
-        return cls(model, attention=attention, base=base)
+        language = cls(model, attention=attention, digest=digest)
+        language.base = base
+        return language
 
     @classmethod
     def from_folder(
