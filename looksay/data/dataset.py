@@ -2,16 +2,167 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from random import Random
 from typing import Protocol
 
+from looksay import images
+from looksay.errors import InputError, LooksayError, UnreadablePhoto
 from looksay.types import Example
+from looksay.types import Image as Picture
+
+BLOCK = 4096
+"""A mixture keeps its shares exactly in every run of so many examples."""
 
 
 class Source(Protocol):
     """Examples by number. The same index always gives the same example."""
 
-    size: int | None
-    """How many there are; None: endless, every index is fresh."""
+    @property
+    def size(self) -> int | None:
+        """How many there are; None: endless, every index is fresh."""
 
     def example(self, index: int) -> Example:
         """The example number `index`, from 0. Raises InputError where the data are at fault."""
+
+
+class Examples:
+    """A source of examples that are there already."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self._examples = examples
+        self.size: int | None = len(examples)
+
+    def example(self, index: int) -> Example:
+        return self._examples[index]
+
+
+class Part:
+    """The examples from `start` up to `stop` (not included) of another source."""
+
+    def __init__(self, source: Source, start: int, stop: int) -> None:
+        limit = stop if source.size is None else min(stop, source.size)
+        if not 0 <= start < limit:
+            raise InputError(f"Examples {start} to {stop} were asked for; there are {source.size}.")
+        self._source, self._start = source, start
+        self.size: int | None = limit - start
+
+    def example(self, index: int) -> Example:
+        return self._source.example(self._start + index)
+
+
+class Shuffled:
+    """A finite source over and over, each time in another order; an endless one as it is.
+
+    The order of a round depends on `seed` and the round's number alone.
+    """
+
+    size: int | None = None
+
+    def __init__(self, source: Source, seed: int = 0) -> None:
+        if source.size == 0:
+            raise InputError("There are no examples to learn from: the source is empty.")
+        self._source, self._seed = source, seed
+        self._orders: dict[int, list[int]] = {}
+
+    def example(self, index: int) -> Example:
+        size = self._source.size
+        if size is None:
+            return self._source.example(index)
+        turn, place = divmod(index, size)
+        return self._source.example(self._order(turn, size)[place])
+
+    def _order(self, turn: int, size: int) -> list[int]:
+        if turn not in self._orders:
+            self._orders = {t: o for t, o in self._orders.items() if t == turn - 1}
+            self._orders[turn] = _permutation(size, f"{self._seed}-{turn}")
+        return self._orders[turn]
+
+
+class Mixture:
+    """Several sources by weight: itself an endless source, each index of which is fixed by `seed`.
+
+    Shares hold exactly in every run of BLOCK examples. A finite source is gone through in a new random
+    order each time round, so that no example comes again before all have come; a source that weighs
+    nothing never comes. Raises InputError where there is nothing to mix.
+    """
+
+    size: int | None = None
+
+    def __init__(self, parts: Sequence[tuple[Source, float]], seed: int = 0) -> None:
+        if not parts or min(weight for _, weight in parts) < 0:
+            raise InputError(f"A mixture takes weights of 0 and more; found {_weights(parts)}.")
+        total = sum(weight for _, weight in parts)
+        if not total > 0:
+            raise InputError(f"A mixture takes a weight above 0; found {_weights(parts)}.")
+        kept = [(source, weight / total) for source, weight in parts if weight > 0]
+        self._seed = seed
+        self._sources = [Shuffled(s, seed * 1_000_003 + n) for n, (s, _) in enumerate(kept)]
+        self._quotas = _quotas([share for _, share in kept])
+        self._blocks: dict[int, list[tuple[int, int]]] = {}
+
+    def example(self, index: int) -> Example:
+        number, place = divmod(index, BLOCK)
+        source, rank = self._block(number)[place]
+        return self._sources[source].example(number * self._quotas[source] + rank)
+
+    def _block(self, number: int) -> list[tuple[int, int]]:
+        """(source, how many of it came before in this block) by place."""
+        if number not in self._blocks:
+            slots = [(s, rank) for s, quota in enumerate(self._quotas) for rank in range(quota)]
+            order = _permutation(BLOCK, f"{self._seed}-block-{number}")
+            seen = [0] * len(self._quotas)
+            block: list[tuple[int, int]] = []
+            for slot in order:
+                source = slots[slot][0]
+                block.append((source, seen[source]))
+                seen[source] += 1
+            self._blocks = {n: b for n, b in self._blocks.items() if n == number - 1}
+            self._blocks[number] = block
+        return self._blocks[number]
+
+
+def problems(source: Source, *, decode: bool = False) -> Iterator[str]:
+    """What is wrong with a finite source, one sentence per faulty example.
+
+    With `decode` every image is read to its last pixel, which takes as long as one pass of training
+    reads; without, files are only opened.
+    """
+    for index in range(source.size or 0):
+        try:
+            example = source.example(index)
+            if decode:
+                for image in example.conversation.images:
+                    whole(image, example.id)
+        except LooksayError as error:
+            yield str(error)
+
+
+def whole(image: Picture, name: str) -> None:
+    """Raise InputError with the example's name where an image cannot be decoded."""
+    try:
+        images.load_rgb(image.source)
+    except UnreadablePhoto as error:
+        raise InputError(f"Example {name}: the image cannot be read: {error}") from error
+
+
+def _permutation(size: int, seed: str) -> list[int]:
+    # `random()` alone has a sequence that Python guarantees across versions; `shuffle` has not
+    draw = Random(seed).random
+    return sorted(range(size), key=[draw() for _ in range(size)].__getitem__)
+
+
+def _quotas(shares: list[float]) -> list[int]:
+    """Places in a block by share: whole numbers, at least 1, that sum to BLOCK."""
+    exact = [max(1.0, share * BLOCK) for share in shares]
+    quotas = [int(q) for q in exact]
+    by_rest = sorted(range(len(exact)), key=lambda n: quotas[n] - exact[n])
+    for step in range(BLOCK - sum(quotas)):
+        quotas[by_rest[step % len(quotas)]] += 1
+    while sum(quotas) > BLOCK:
+        quotas[quotas.index(max(quotas))] -= 1
+    return quotas
+
+
+def _weights(parts: Sequence[tuple[Source, float]]) -> str:
+    return ", ".join(f"{weight:g}" for _, weight in parts) or "none"

@@ -1,0 +1,204 @@
+"""What the readers of files share: JSON, image folders, and errors that name file and entry."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+from PIL import Image as Pillow
+
+from looksay import images
+from looksay.errors import InputError, PageError, UnreadablePhoto, plainly
+from looksay.library import files
+from looksay.types import Example, Image
+
+
+def load_json(path: Path) -> Any:
+    """The content of a JSON file (or of JSON Lines, by the suffix .jsonl). Raises InputError."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file {path}.{_near(path.name, path.parent)}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text (byte {error.start}).") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {plainly(error)}.") from error
+    lines = text.splitlines() if path.suffix == ".jsonl" else [text]
+    found = []
+    for number, line in enumerate(lines, 1):
+        if len(lines) > 1 and not line.strip():
+            continue
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            row = number if path.suffix == ".jsonl" else error.lineno
+            hint = (
+                " Each line looks like JSON of its own: name the file .jsonl."
+                if error.msg == "Extra data"
+                else ""
+            )
+            raise InputError(
+                f"{path} is not JSON: {error.msg} in line {row}, column {error.colno}.{hint}"
+            ) from error
+    return found if path.suffix == ".jsonl" else found[0]
+
+
+def entries(path: Path, content: Any, key: str | None = None) -> list[Any]:
+    """The list in a JSON file (under `key`, where given). Raises InputError where it is none, or empty."""
+    found = content
+    where = "the file"
+    if key is not None:
+        if not isinstance(content, dict) or key not in content:
+            has = ", ".join(content) if isinstance(content, dict) else kind(content)
+            raise InputError(f"{path}: expected an object with the key {key!r}; found {has}.")
+        found, where = content[key], repr(key)
+    if not isinstance(found, list):
+        raise InputError(f"{path}: expected {where} to be a list of entries; found {kind(found)}.")
+    if not found:
+        raise InputError(f"{path}: {where} is an empty list; expected at least one entry.")
+    return found
+
+
+class Place:
+    """One entry of a file, for errors: "chats.json, entry 3 of 10 (id 'a7')"."""
+
+    def __init__(self, path: Path, number: int, count: int, entry: Any, key: str = "id") -> None:
+        name = entry.get(key) if isinstance(entry, dict) else None
+        called = f" ({key} {name!r})" if isinstance(name, str | int) else ""
+        self._words = f"{path}, entry {number + 1} of {count}{called}"
+
+    def fail(self, fault: str, cause: BaseException | None = None) -> NoReturn:
+        raise InputError(f"{self._words}: {fault}") from cause
+
+    def get(self, entry: Any, key: str, wanted: type | tuple[type, ...], words: str) -> Any:
+        """entry[key], which must be of a type; `words` says which in an error."""
+        if not isinstance(entry, dict):
+            self.fail(f"expected an object; found {kind(entry)}.")
+        if key not in entry:
+            near = difflib.get_close_matches(key, [str(k) for k in entry], n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            has = ", ".join(map(repr, entry)) or "none"
+            self.fail(f"there is no {key!r}, which should be {words}; keys: {has}.{hint}")
+        value = entry[key]
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is int):
+            self.fail(f"{key!r} should be {words}; found {kind(value)}.")
+        return value
+
+    def words(self, entry: Any, key: str) -> str:
+        """entry[key], which must be text that is not empty, without space around it."""
+        text: str = self.get(entry, key, str, "text")
+        if not text.strip():
+            self.fail(f"{key!r} is empty.")
+        return text.strip()
+
+    def image(self, folder: Path, name: str, *also: str) -> Image:
+        """The image of that name (or of a name in `also`) in the folder: there, and opened as a picture."""
+        if name.startswith(("http://", "https://", "data:")):
+            self.fail(f"the image {name[:60]!r} is an address; expected the name of a file.")
+        path = next((folder / one for one in (name, *also) if (folder / one).is_file()), None)
+        if path is None and not folder.is_dir():
+            self.fail(f"the image {name!r} was looked for in {folder}, which is no folder.")
+        if path is None:
+            looked = folder / name
+            self.fail(
+                f"the image {name!r} is not in {folder}.{_near(looked.name, looked.parent)} "
+                "Name the folder with --images."
+            )
+        fault = _fault(path, path.stat().st_mtime_ns)
+        if fault:
+            self.fail(f"the image {path} cannot be read: {fault}")
+        return Image(path)
+
+
+@cache
+def _fault(path: Path, changed_ns: int) -> str | None:
+    try:
+        images.open_image(path).close()
+    except UnreadablePhoto as error:
+        return str(error)
+    return None
+
+
+@cache
+def _names(folder: Path) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(child.name for child in folder.iterdir()))[:100_000]
+    except OSError:
+        return ()
+
+
+def _near(name: str, folder: Path) -> str:
+    near = difflib.get_close_matches(name, _names(folder), n=3, cutoff=0.7)
+    return f" Near names there: {', '.join(near)}." if near else ""
+
+
+def kind(value: Any) -> str:
+    """What a JSON value is, in words."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    names = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number"}
+    return f"{names.get(type(value), type(value).__name__)} ({str(value)[:40]!r})"
+
+
+def save_json(path: Path, content: Any) -> None:
+    """Write JSON in one step: the old file or the new one, never half of one."""
+    write(path, json.dumps(content, ensure_ascii=False, indent=1).encode())
+
+
+def write(path: Path, data: bytes) -> None:
+    """Replace a file in one step, making its folder where there is none. Raises InputError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, data)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {plainly(error)}.") from error
+    except PageError as error:
+        raise InputError(f"{path} {error}") from error
+
+
+def bytes_of(image: Image, form: str) -> bytes:
+    """The image as a file of `form` (JPEG or PNG); a file that is one already stays as it is."""
+    source = image.source
+    data = source.read_bytes() if isinstance(source, Path) else source
+    if isinstance(data, bytes):
+        opened = images.open_image(data)
+        if opened.format == form:
+            return data
+    stream = io.BytesIO()
+    picture: Pillow.Image = images.load_rgb(source)
+    how: dict[str, Any] = {"quality": 95, "subsampling": 0} if form == "JPEG" else {}
+    picture.save(stream, form, **how)
+    return stream.getvalue()
+
+
+def safe(name: str) -> str:
+    """An id as a file name."""
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name) or "_"
+
+
+def numbers(examples: Iterable[Example]) -> list[tuple[int, Example]]:
+    """Examples with a number each: the id where it is one, the place otherwise."""
+    found = list(examples)
+    own = [e.truth.get("image_id") for e in found]
+    if all(isinstance(number, int) for number in own):
+        return list(zip(own, found, strict=True))  # type: ignore[arg-type]
+    return list(enumerate(found, 1))
+
+
+def write_image(folder: Path, stem: str, image: Image) -> str:
+    """Write an image losslessly (a JPEG file stays what it is); returns the file's name."""
+    source = image.source
+    data = source.read_bytes() if isinstance(source, Path) else source
+    form = "PNG"
+    if isinstance(data, bytes) and images.open_image(data).format == "JPEG":
+        form = "JPEG"
+    name = f"{stem}.{'jpg' if form == 'JPEG' else 'png'}"
+    write(folder / name, bytes_of(image, form))
+    return name

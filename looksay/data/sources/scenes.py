@@ -1,0 +1,113 @@
+"""Conversations about scenes: captions, descriptions, questions, and lists for a language model alone.
+
+One example: id "1-train-0-7-description", user (image, "Describe the picture in detail."), assistant
+("There are two small dogs on a plain blue background."), truth {"scene": Scene, "kind": "description"}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Literal, get_args
+
+from looksay.data.scenes import Scene, Scenes, captions, choices, description, listing, questions
+from looksay.errors import InputError, UnknownName
+from looksay.types import Conversation, Example, Image, Message
+
+Kind = Literal["description", "caption", "questions", "question", "choice", "listing", "picture"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""description: everything, in detail; caption: one of five; questions: 2 to 5 turns of one picture;
+question: one of them; choice: one with lettered options; listing: the description from a list of the
+scene, without picture (the text-only oracle); picture: no words (what a tower learns from alone)."""
+MIX: Mapping[Kind, float] = {"description": 0.5, "caption": 0.1, "questions": 0.4}
+
+DESCRIBE = "Describe the picture in detail."
+CAPTION = "Write a short caption."
+FROM_LIST = "Describe the scene in detail."
+CHOOSE = "Answer with the letter."
+
+
+class SceneTalks:
+    """Scene number `index`, talked about in a way drawn from the mix."""
+
+    def __init__(
+        self, scenes: Scenes, mix: Mapping[Kind, float], types: frozenset[str] | None
+    ) -> None:
+        for kind in mix:
+            if kind not in KINDS:
+                raise UnknownName("kind of scene conversation", kind, KINDS)
+        if not mix or min(mix.values()) < 0 or not sum(mix.values()) > 0:
+            raise InputError(f"A mix of conversations takes weights above 0; found {dict(mix)}.")
+        self._scenes, self._types = scenes, types
+        self._kinds = tuple(mix)
+        total = sum(mix.values())
+        self._shares = tuple(weight / total for weight in mix.values())
+        self.size: int | None = None
+
+    def example(self, index: int) -> Example:
+        """The conversation about scene number `index`. `truth`: scene, kind, and (of questions) types."""
+        scene = self._scenes.scene(index)
+        return talk(scene, self._kind(scene), self._types)
+
+    def _kind(self, scene: Scene) -> Kind:
+        drawn = Random(f"{scene.id}-kind").random()
+        for kind, share in zip(self._kinds, self._shares, strict=True):
+            drawn -= share
+            if drawn < 0:
+                return kind
+        return self._kinds[-1]
+
+
+def read(
+    seed: int = 0,
+    split: str = "train",
+    size_px: int = 128,
+    mix: Mapping[Kind, float] = MIX,
+    types: frozenset[str] | None = None,
+    sign_share: float | None = None,
+    invented: float = 0.0,
+) -> SceneTalks:
+    """Endless conversations about scenes, drawn as they are asked for.
+
+    `mix` weighs the kinds of conversation; `types` keeps to these types of questions. `sign_share` and
+    `invented` are for curricula (see `Scenes`).
+    """
+    more = {} if sign_share is None else {"sign_share": sign_share}
+    return SceneTalks(Scenes(seed, split, size_px, invented=invented, **more), mix, types)
+
+
+def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None) -> Example:
+    """One conversation of that kind about a scene; a pure function of its arguments."""
+    random = Random(f"{scene.id}-{kind}")
+    truth: dict[str, object] = {"scene": scene, "kind": kind}
+    image = Image(scene.image()) if kind != "listing" else None
+    pairs: list[tuple[str, str]] = []
+    if kind == "description":
+        pairs = [(DESCRIBE, description(scene))]
+    elif kind == "caption":
+        found = captions(scene)
+        truth["captions"] = found
+        pairs = [(CAPTION, found[int(random.random() * len(found))])]
+    elif kind == "listing":
+        pairs = [(f"{listing(scene)}\n{FROM_LIST}", description(scene))]
+    elif kind != "picture":
+        asked = [q for q in questions(scene) if types is None or q.type in types]
+        if not asked:  # every scene has a background and objects to count
+            asked = [q for q in questions(scene) if q.type in ("how many", "colour")]
+        asked.sort(key=lambda _: random.random())
+        count = 2 + int(random.random() * 4) if kind == "questions" else 1
+        for question in asked[:count]:
+            text, answer = question.text, question.answer
+            if kind == "choice":
+                text, answer = choices(scene, question)
+                text = f"{text}\n{CHOOSE}"
+            pairs.append((text, answer))
+        truth["types"] = [q.type for q in asked[:count]]
+    messages: list[Message] = []
+    for question_text, answer in pairs:
+        first = image is not None and not messages
+        parts = (image, question_text) if first and image else (question_text,)
+        messages += [Message("user", parts), Message("assistant", (answer,))]
+    if kind == "picture" and image:
+        messages = [Message("user", (image,))]
+    return Example(f"{scene.id}-{kind}", Conversation(tuple(messages)), truth)
