@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("numpy", reason="no numpy: no intervals")
+
 from looksay.errors import InputError
 from looksay.evaluation.metrics import bootstrap, chair, vqa
 
@@ -65,6 +67,7 @@ def test_the_prior_answers_what_training_said_most() -> None:
         ("what", "cat"),
     ]
     assert vqa.text_prior(train) == {"how many": "2", "what": "cat"}
+    assert vqa.text_prior(train, least=3) == {"how many": "2"}
 
 
 def test_exact_and_by_type() -> None:

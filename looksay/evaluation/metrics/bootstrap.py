@@ -7,9 +7,10 @@ Cameron, Gelbach, Miller, "Bootstrap-based improvements for inference with clust
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from looksay.errors import InputError
 
@@ -45,23 +46,16 @@ def ratio(
     for cluster, top, bottom in rows:
         before = sums.get(cluster, (0.0, 0.0))
         sums[cluster] = (before[0] + top, before[1] + bottom)
-    clusters = list(sums.values())
-    tops, bottoms = [c[0] for c in clusters], [c[1] for c in clusters]
-    total = sum(bottoms)
+    pairs = np.array(list(sums.values()), dtype=np.float64).reshape(-1, 2)
+    top, total = (float(column) for column in pairs.sum(axis=0))
     if not total:
         return Interval(math.nan, math.nan, math.nan, 0.0)
-    value = sum(tops) / total
-    draw = random.Random(seed)
-    numbers = range(len(clusters))
-    values = []
-    for _ in range(samples):
-        chosen = draw.choices(numbers, k=len(clusters))
-        bottom = sum(bottoms[i] for i in chosen)
-        if bottom:
-            values.append(sum(tops[i] for i in chosen) / bottom)
-    values.sort()
+    draw = np.random.default_rng(seed)
+    drawn = [pairs[draw.integers(len(pairs), size=len(pairs))].sum(axis=0) for _ in range(samples)]
+    values = [float(one[0] / one[1]) for one in drawn if one[1]]
     tail = (1 - level) / 2
-    return Interval(value, _quantile(values, tail), _quantile(values, 1 - tail), total)
+    low, high = np.quantile(values, [tail, 1 - tail]) if values else (math.nan, math.nan)
+    return Interval(top / total, float(low), float(high), total)
 
 
 def mean(
@@ -76,12 +70,3 @@ def mean(
     names = range(len(values)) if clusters is None else clusters
     rows = [(name, value, 1.0) for name, value in zip(names, values, strict=True)]
     return ratio(rows, samples=samples, level=level, seed=seed)
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    if not ordered:
-        return math.nan
-    place = share * (len(ordered) - 1)
-    low = math.floor(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 _NUMBERS = {
     "none": "0", "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5",
@@ -98,11 +98,11 @@ def exact(prediction: str, answer: str) -> float:
     return float(normalize(prediction) == normalize(answer))
 
 
-def text_prior(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def text_prior(pairs: Iterable[tuple[str, str]], *, least: int = 1) -> dict[str, str]:
     """The answer most frequent in training for each question as worded, from (question, answer) pairs.
 
-    What a model would score that never looks: `text_prior(train).get(question)`. Of equally frequent
-    answers the alphabetically first is taken.
+    What a model would score that never looks: `text_prior(train).get(question)`. Wordings that occur
+    fewer than `least` times are left out; of equally frequent answers the alphabetically first is taken.
     """
     seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for question, answer in pairs:
@@ -110,11 +110,5 @@ def text_prior(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {
         question: min(answers.items(), key=lambda item: (-item[1], item[0]))[0]
         for question, answers in seen.items()
+        if answers.total() >= least
     }
-
-
-def prior_answers(
-    questions: Iterable[str], prior: Mapping[str, str], kinds: Mapping[str, str], fallback: str = ""
-) -> list[str]:
-    """Answers of the prior; `kinds` gives an answer for wordings that training never had."""
-    return [prior.get(question, kinds.get(question, fallback)) for question in questions]
