@@ -99,7 +99,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return total / count
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grads = tuple(None if g is None else g * grad.to(g.dtype) for g in ctx.grads)
         ctx.grads = (None, None, None)

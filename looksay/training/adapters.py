@@ -63,10 +63,12 @@ def merge(model: nn.Module) -> list[nn.Parameter]:
                 f"The adapter of {name} lies over {type(base).__name__} weights, which cannot take it "
                 "without loss. Load the model unquantised to merge it."
             )
-        layer.merge()  # type: ignore[operator]
+        layer.merge()
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, base)
         changed.append(base.weight)
+    for part in model.modules():
+        part.__dict__.pop("peft_config", None)
     return changed
 
 

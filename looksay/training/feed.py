@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
-from looksay.data.dataset import Source
-from looksay.errors import InputError, LooksayError
+from looksay.errors import InputError
 from looksay.models.batching import Batch, Sequence, collate, fit
+from looksay.training.encoding import Encode, Encoder, encoder
 from looksay.training.stages import Stage
-from looksay.types import Example
 
-Encode = Callable[[Example], Sequence]
 _AHEAD = 4
 """Steps that are prepared before they are wanted."""
-_CHUNK = 32
-"""Examples that a worker process encodes at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +64,10 @@ class Feed:
         pad_id: int = 0,
         workers: int = 0,
     ) -> None:
-        self._stage, self._encode, self._seed = stage, encode, seed
+        self._stage, self._seed = stage, seed
         self._rank, self._world, self._pad_id = rank, world, pad_id
         self._position = position or Position()
-        self._workers = workers
+        self._encoder = encoder(stage.data, encode, workers)
         self._order = Order(stage.data.size, seed)
         self._queue: queue.Queue[tuple[list[Fed], Position] | BaseException] = queue.Queue(_AHEAD)
         self._closing = threading.Event()
@@ -108,7 +103,7 @@ class Feed:
 
     def _fill(self) -> None:
         try:
-            with _encoder(self._stage.data, self._encode, self._workers) as encoder:
+            with self._encoder as encoder:
                 for item in self._steps(encoder):
                     self._put(item)
                     if self._closing.is_set():
@@ -118,21 +113,19 @@ class Feed:
 
     def _steps(self, encoder: Encoder) -> Iterator[tuple[list[Fed], Position]]:
         stage = self._stage
-        waiting: list[tuple[int, Sequence]] = []
-        numbers = list(self._position.waiting)
+        numbers = self._position.waiting
         drawn = self._position.drawn
         for number in numbers:
             encoder.ask(self.index(number))
         waiting = [(number, encoder.take()) for number in numbers]
         asked = drawn
         each = stage.examples_per_batch
-        ahead = max(2 * self._workers * _CHUNK, 1)
         while True:
             batches = []
             for _ in range(stage.accumulate):
                 budget = stage.tokens_per_batch
                 while len(waiting) < each if each else _ids(waiting) < 2 * budget:
-                    while asked < drawn + ahead:
+                    while asked < drawn + encoder.ahead:
                         encoder.ask(self.index(asked))
                         asked += 1
                     waiting.append((drawn, self._checked(encoder.take(), drawn)))
@@ -226,31 +219,3 @@ class Order:
             self._permutation = torch.randperm(self._size, generator=generator)
             self._epoch = epoch
         return int(self._permutation[place])
-
-
-class Encoder:
-    """Encodes indices in the order in which they were asked for: here, or in `workers` processes."""
-
-    def __init__(self, data: Source, encode: Encode, workers: int) -> None:
-        self._data, self._encode, self._workers = data, encode, workers
-        self._asked: deque[int] = deque()
-
-    def __enter__(self) -> Encoder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._asked.clear()
-
-    def ask(self, index: int) -> None:
-        self._asked.append(index)
-
-    def take(self) -> Sequence:
-        example = self._data.example(self._asked.popleft())
-        try:
-            return self._encode(example)
-        except LooksayError as error:
-            raise InputError(f"Example {example.id!r}: {error}") from error
-
-
-def _encoder(data: Source, encode: Encode, workers: int) -> Encoder:
-    return Encoder(data, encode, workers)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -81,7 +82,7 @@ def train(
             Log(run.out, quiet=False, write=False).say(f"{run.out} holds this run, finished.")
         return checkpoint.load(run.out, device=str(run.device))
     found = state.load(run.out, run.plan) or state.State(run.plan)
-    tower = model.parts.get("tower") if any(s.cache_features for s in stages) else None  # type: ignore[operator]
+    tower = model.parts.get("tower") if any(s.cache_features for s in stages) else None
     kept = Features(tower, limit_bytes=features_bytes, folder=features) if tower else None
     run.accelerator.wait_for_everyone()
     with Log(run.out, quiet=quiet or not run.main, offset=found.offset, write=run.main) as log:
@@ -210,10 +211,9 @@ class _Run:
         encode = cast(Trainable, self.model).encode
         position = start.positions[self.rank] if start.positions else Position()
         with (
-            _recomputing(self.model, stage),
             Feed(
                 stage,
-                lambda example: encode(example, stage.template, stage.objectives),
+                partial(encode, template=stage.template, objectives=stage.objectives),
                 seed=self.seed * 101 + number,
                 rank=self.rank,
                 world=self.world,
@@ -221,6 +221,7 @@ class _Run:
                 pad_id=_pad_id(self.model),
                 workers=workers,
             ) as feed,
+            _recomputing(self.model, stage),
         ):
             fed_steps = iter(feed)
             for step in range(start.step, stage.steps):
@@ -263,9 +264,8 @@ class _Run:
         for place, fed in enumerate(feds):
             batch = fed.batch.to(self.device)
             last = place == len(feds) - 1
-            waits: AbstractContextManager[Any] = (
-                nullcontext() if last or self.world == 1 else self.accelerator.no_sync(prepared)
-            )
+            shared = self.world > 1 and not last
+            waits = self.accelerator.no_sync(prepared) if shared else nullcontext()
             with waits:
                 with self._autocast():
                     if kept is not None and fed.images:
@@ -286,8 +286,10 @@ class _Run:
         sums.steps += 1
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        enabled = self.precision is torch.bfloat16
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+        if self.precision is torch.float32:
+            return nullcontext()
+        context: AbstractContextManager[Any] = torch.autocast(self.device.type, self.precision)
+        return context
 
     def _record(
         self,
