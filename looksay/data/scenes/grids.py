@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from looksay.data.scenes.atlas import BOARDS, COLOURS, LETTERS, NOUNS, PATTERNS
 from looksay.data.scenes.world import Scene
 
+CELL_PX = 8
 CLASSES = {
     "noun": len(NOUNS),
     "letter": len(LETTERS),

@@ -11,14 +11,27 @@ from random import Random
 from typing import Literal, get_args
 
 from looksay.data.scenes import Scene, Scenes, captions, choices, description, listing, questions
+from looksay.data.scenes.grids import CELL_PX, grids
 from looksay.errors import InputError, UnknownName
 from looksay.types import Conversation, Example, Image, Message
 
-Kind = Literal["description", "caption", "questions", "question", "choice", "listing", "picture"]
+Kind = Literal[
+    "description",
+    "caption",
+    "questions",
+    "question",
+    "choice",
+    "everything",
+    "listing",
+    "reading",
+    "picture",
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """description: everything, in detail; caption: one of five; questions: 2 to 5 turns of one picture;
-question: one of them; choice: one with lettered options; listing: the description from a list of the
-scene, without picture (the text-only oracle); picture: no words (what a tower learns from alone)."""
+question: one of them; choice: one with lettered options; everything: description, caption and all
+questions in random order; listing: the description from a list of the scene, without picture (the
+text-only oracle); reading: everything from that list; picture: no words (what a tower learns from
+alone; its truth has the grids as well)."""
 MIX: Mapping[Kind, float] = {"description": 0.5, "caption": 0.1, "questions": 0.4}
 
 DESCRIBE = "Describe the picture in detail."
@@ -80,7 +93,7 @@ def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None) -> Examp
     """One conversation of that kind about a scene; a pure function of its arguments."""
     random = Random(f"{scene.id}-{kind}")
     truth: dict[str, object] = {"scene": scene, "kind": kind}
-    image = Image(scene.image()) if kind != "listing" else None
+    image = Image(scene.image()) if kind not in ("listing", "reading") else None
     pairs: list[tuple[str, str]] = []
     if kind == "description":
         pairs = [(DESCRIBE, description(scene))]
@@ -90,7 +103,17 @@ def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None) -> Examp
         pairs = [(CAPTION, found[int(random.random() * len(found))])]
     elif kind == "listing":
         pairs = [(f"{listing(scene)}\n{FROM_LIST}", description(scene))]
-    elif kind != "picture":
+    elif kind in ("everything", "reading"):
+        found = captions(scene)
+        pairs = [(q.text, q.answer) for q in questions(scene)]
+        pairs.append((CAPTION, found[int(random.random() * len(found))]))
+        pairs.append((DESCRIBE if image else FROM_LIST, description(scene)))
+        pairs.sort(key=lambda _: random.random())
+        if image is None:
+            pairs[0] = (f"{listing(scene)}\n{pairs[0][0]}", pairs[0][1])
+    elif kind == "picture":
+        truth["grids"] = grids(scene, scene.size_px // CELL_PX)
+    else:
         asked = [q for q in questions(scene) if types is None or q.type in types]
         if not asked:  # every scene has a background and objects to count
             asked = [q for q in questions(scene) if q.type in ("how many", "colour")]
