@@ -85,8 +85,8 @@ class Talk:
         """All turns so far, and `question` with the images that wait."""
         messages = []
         for turn in (*self.turns, Turn(tuple(self.waiting), question, "")):
-            parts = (*(shown.image for shown in turn.images), turn.question)
-            messages.append(Message("user", parts))
+            images = [shown.image for shown in turn.images]
+            messages.append(Message("user", (*images, turn.question)))
             if turn.answer:
                 messages.append(Message("assistant", (turn.answer,)))
         return Conversation(tuple(messages))
@@ -147,12 +147,16 @@ def converser(name: str | None, options: LoadOptions) -> tuple[Backend, str]:
 
 
 def _cannot(name: str, subject: str) -> str:
-    from looksay.backends import auto
+    from looksay.backends import auto, mini
 
     ready = [n for status in auto.available() for n in status.ready if n != name]
     here = f"Here are: {', '.join(ready[:5])}. " if ready else ""
+    small = (
+        " The small model that comes with looksay answers questions about drawn scenes: --model mini."
+        if mini.is_here()
+        else ""
+    )
     return (
-        f"{subject} only describes: it answers no questions. {here}To have a model that does, "
-        "install Ollama and type: ollama pull qwen3-vl:8b (looksay models lists others). The small "
-        "model that comes with looksay answers questions about drawn scenes only: --model mini"
+        f"{subject} only describes: it answers no questions. {here}To have a model that does, install "
+        f"Ollama and type: ollama pull qwen3-vl:8b (looksay models lists others).{small}"
     )

@@ -1,0 +1,195 @@
+"""Models trained with looksay, run here: `local:FOLDER` is what `looksay train … --out FOLDER` wrote.
+
+How a model wants to be asked stands in its checkpoint's card: `instructable` (false: it follows no
+instructions beyond those it was trained on, so page context and purpose are not sent), `describe` (what it
+is asked where a conversation has no words), `languages`, and `draft` (its texts need a person's eye).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from looksay.backends import _device
+from looksay.backends.base import LoadOptions, Profile
+from looksay.errors import BackendError, InputError, LooksayError, MissingDependency
+from looksay.types import Completion, Conversation, Message, Options
+
+DEFAULT_BATCH = {"cpu": 1, "mps": 2, "cuda": 8}
+SMALL, SMALL_BATCH = 100_000_000, 16
+"""With fewer weights than that, a step costs less arithmetic than overhead, also on a CPU."""
+WINDOW = 4
+"""Conversations are drawn for so many batches at once, so that those of one length come together."""
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
+
+class Speaker(Protocol):
+    """What every family that answers offers (looksay.models.families)."""
+
+    def prepare(self, conversation: Conversation) -> Any:
+        """The conversation as ids and pixels, `ids` being a list. Raises InputError."""
+
+    def answer(
+        self, prompts: Sequence[Any], options: Options, batch_size: int
+    ) -> Sequence[tuple[str, int, int, Any]]:
+        """Text, prompt tokens, new tokens and finish reason of each."""
+
+    def stream(self, conversation: Conversation, options: Options) -> Iterator[str]: ...
+
+
+class Local:
+    """A checkpoint of looksay.models.checkpoint, loaded."""
+
+    def __init__(
+        self,
+        name: str,
+        model: Speaker,
+        device: Any,
+        fingerprint: str,
+        card: Mapping[str, Any],
+        batch_size: int,
+        image_tokens: int,
+    ) -> None:
+        self.name, self.fingerprint = name, fingerprint
+        self._model, self._device, self._batch_size = model, device, batch_size
+        self._describe = str(card.get("describe", "Describe the image."))
+        languages = card.get("languages")
+        self.profile = Profile(
+            instructable=bool(card.get("instructable", "describe" not in card)),
+            draft=bool(card.get("draft", False)),
+            languages=tuple(languages) if languages else None,
+            concurrency=batch_size,
+            image_tokens=image_tokens,
+        )
+        self._lock = threading.Lock()
+
+    def complete(
+        self, conversations: Iterable[Conversation], options: Options
+    ) -> Iterator[Completion]:
+        """Answer in batches of similar length; `Completion.seconds` is the batch's time over its size.
+
+        A batch that fails is halved and tried again, down to the conversation that is at fault; after
+        running out of memory, later batches are no larger than what fitted. `options.timeout_s` is not
+        used: a model that is slow on this machine is not broken.
+        """
+        source = enumerate(conversations)
+        while window := list(
+            islice(source, self._batch_size * (WINDOW if self._batch_size > 1 else 1))
+        ):
+            ready = []
+            for index, conversation in window:
+                try:
+                    ready.append((index, self._model.prepare(self._worded(conversation))))
+                except Exception as error:  # one picture or odd text stops no run
+                    yield Completion(index, error=_device.reason(error), finish_reason="error")
+            ready.sort(key=lambda item: len(item[1].ids))
+            while ready:
+                batch, ready = ready[: self._batch_size], ready[self._batch_size :]
+                yield from self._answer(batch, options)
+
+    def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
+        """Yield the answer as it is written. Raises InputError and BackendError."""
+        try:
+            with self._lock:
+                yield from self._model.stream(self._worded(conversation), options)
+        except LooksayError:
+            raise
+        except Exception as error:
+            raise BackendError(f"{self.name}: {_device.reason(error)}") from error
+
+    def _answer(self, batch: Sequence[tuple[int, Any]], options: Options) -> Iterator[Completion]:
+        def answer(some: Sequence[tuple[int, Any]]) -> list[Completion]:
+            started = time.perf_counter()
+            with self._lock:
+                said = self._model.answer([prompt for _, prompt in some], options, len(some))
+            seconds = (time.perf_counter() - started) / len(some)
+            return [
+                Completion(index, text.strip(), prompt, new, seconds, finish_reason=reason)
+                for (index, _), (text, prompt, new, reason) in zip(some, said, strict=True)
+            ]
+
+        for (index, _), completion, fault in _device.in_halves(answer, batch, self._shrink):
+            yield completion or Completion(index, error=fault, finish_reason="error")
+
+    def _shrink(self, size: int) -> None:
+        _device.empty_cache(self._device)
+        self._batch_size = max(1, min(self._batch_size, size))
+
+    def _worded(self, conversation: Conversation) -> Conversation:
+        """The conversation, with the model's own words for "describe this" where its last turn has none."""
+        if not conversation.messages:
+            raise InputError("There is nothing to answer: the conversation is empty.")
+        *before, last = conversation.messages
+        if last.role != "user" or last.text.strip():
+            return conversation
+        return replace(
+            conversation, messages=(*before, Message("user", (*last.images, self._describe)))
+        )
+
+
+def load(model: str, options: LoadOptions) -> Local:
+    """Load a folder. Raises InputError (no such folder, no checkpoint), BackendError, MissingDependency."""
+    if not model:
+        raise InputError(
+            "local needs the folder of a model that looksay trained: local:runs/llava. "
+            "To train one, type: looksay train --help"
+        )
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder. Expected what looksay train --out wrote.")
+    return open_folder(f"local:{model}", folder, options)
+
+
+def open_folder(
+    name: str, folder: Path, options: LoadOptions, card: Mapping[str, Any] | None = None
+) -> Local:
+    """The backend `name` of a checkpoint; `card` overrides what the checkpoint's own says. Raises as `load`."""
+    _device.check(options.device, options.dtype)
+    if options.quantize:
+        raise InputError(
+            "quantize is for hub models. A model of looksay runs as it was saved; choose --dtype "
+            "bfloat16 to halve its memory."
+        )
+    try:
+        from looksay.models import checkpoint
+    except ImportError as error:
+        raise MissingDependency(name, "local", error.name or "torch") from error
+    content = checkpoint.read(folder)
+    device = _device.device_for(options.device)
+    dtype = _device.dtype_for(options.dtype, device)
+    try:
+        model: Any = checkpoint.load(folder, device=device, dtype=dtype)
+    except ImportError as error:
+        raise MissingDependency(name, "train", error.name or "peft") from error
+    if not hasattr(model, "answer"):
+        raise BackendError(f"{name} is a {content['family']}, which answers no questions.")
+    parameters = sum(weight.numel() for weight in model.parameters())
+    default = SMALL_BATCH if parameters < SMALL else DEFAULT_BATCH[device]
+    return Local(
+        name,
+        cast(Speaker, model),
+        model.device,
+        "-".join([_fingerprint(folder, content), str(dtype).removeprefix("torch.")]),
+        {**content["card"], **(card or {})},
+        options.batch_size or default,
+        model.prompter.image_tokens,
+    )
+
+
+def _fingerprint(folder: Path, content: Mapping[str, Any]) -> str:
+    """Digest of the weights (the checkpoint has it) and of everything else that shapes an answer: the parts'
+    arguments, the tokenizer, the words for "describe this". Where the folder lies does not matter."""
+    shaping = {key: content[key] for key in ("family", "fingerprint", "arguments", "parts")}
+    shaping["describe"] = content["card"].get("describe")
+    digest = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode())
+    for name in TOKENIZER_FILES:
+        if (folder / name).is_file():
+            digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:16]
