@@ -25,14 +25,13 @@ from looksay.data.scenes import (
     questions,
 )
 from looksay.data.scenes.atlas import NOUNS
+from looksay.data.sources.scenes import CAPTION, DESCRIBE
 from looksay.errors import BackendError, InputError
 from looksay.evaluation.metrics import bootstrap, ptb, vqa
 from looksay.evaluation.metrics import scenes as texts
 from looksay.evaluation.metrics.cider import cider
 from looksay.types import Conversation, Image, Options
 
-DETAIL = "Describe the picture in detail."
-BRIEF = "Describe the picture briefly."
 SEED = 1000
 """Of the scenes asked about; the split keeps them apart from training whatever the seed."""
 _LEAST = 20
@@ -196,7 +195,7 @@ def evaluate(
         seed=seed,
         size_px=size_px,
         scenes_version=SCENES_VERSION,
-        prompts={"description": DETAIL, "caption": BRIEF, "hint": hint},
+        prompts={"description": DESCRIBE, "caption": CAPTION, "hint": hint},
         figures=(
             *_described("descriptions", [s for s in said if s.ask.type == "description"], drawn),
             *_described("short captions", [s for s in said if s.ask.type == "caption"], drawn),
@@ -212,9 +211,9 @@ def evaluate(
 
 def _asks(drawn: Sequence[Scene], brief: bool, blank: bool) -> Iterator[_Ask]:
     """One kind after the other, so that a backend that batches gets answers of like length together."""
-    yield from (_Ask(index, "description", DETAIL) for index in range(len(drawn)))
+    yield from (_Ask(index, "description", DESCRIBE) for index in range(len(drawn)))
     if brief:
-        yield from (_Ask(index, "caption", BRIEF) for index in range(len(drawn)))
+        yield from (_Ask(index, "caption", CAPTION) for index in range(len(drawn)))
     for grey in (False, True) if blank else (False,):
         for index, scene in enumerate(drawn):
             for question in questions(scene):
@@ -223,7 +222,7 @@ def _asks(drawn: Sequence[Scene], brief: bool, blank: bool) -> Iterator[_Ask]:
 
 def _conversation(ask: _Ask, scene: Scene, hint: str) -> Conversation:
     size = (scene.size_px, scene.size_px)
-    picture = Pillow.new("RGB", size, _BLANK) if ask.blank else Pillow.fromarray(scene.pixels())
+    picture = Pillow.new("RGB", size, _BLANK) if ask.blank else scene.image()
     text = f"{ask.text} {hint}".strip() if ask.type in TYPES else ask.text
     return Conversation.ask(Image(picture), text)
 

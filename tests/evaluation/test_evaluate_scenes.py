@@ -15,8 +15,9 @@ pytest.importorskip("numpy", reason="no numpy: scenes cannot be drawn")
 
 from looksay.backends.base import Profile
 from looksay.data.scenes import Scene, Scenes, captions, description, questions
+from looksay.data.sources.scenes import CAPTION, DESCRIBE
 from looksay.errors import BackendError, InputError
-from looksay.evaluation.scenes import BRIEF, DETAIL, Report, evaluate
+from looksay.evaluation.scenes import Report, evaluate
 from looksay.types import Completion, Conversation, Options
 
 NUMBER = 60
@@ -53,9 +54,9 @@ class Knowing:
 
     @staticmethod
     def truth(scene: Scene, question: str) -> str:
-        if question == DETAIL:
+        if question == DESCRIBE:
             return description(scene)
-        if question == BRIEF:
+        if question == CAPTION:
             return captions(scene)[0]
         return {q.text: q.answer for q in questions(scene)}[question]
 
@@ -103,7 +104,7 @@ def test_a_grey_picture_shows_what_is_guessed() -> None:
 
 def test_answers_that_never_come_are_told_and_left_out() -> None:
     def silent(question: str, answer: str) -> str | None:
-        return None if question == BRIEF else answer
+        return None if question == CAPTION else answer
 
     report = measured(Knowing(fault=silent))
     assert report.failed == NUMBER

@@ -36,7 +36,8 @@ def ratio(
     """Sum of numerators over sum of denominators, with its interval, from (cluster, numerator, denominator).
 
     A mean is the ratio whose denominators are 1. Resamples without any case are left out. The same rows
-    and seed give the same interval.
+    and seed give the same interval. Where every case is alike (all right, none right) the interval has no
+    width, however few they were: read `n` beside it.
     """
     if not 0 < level < 1 or samples < 1:
         raise InputError(
