@@ -91,7 +91,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                     grad_w.addmm_(narrow.t(), hidden)
                 elif grad_w is not None:
                     grad_w += narrow.t() @ hidden
-        ctx.grads = (
+        ctx.save_for_backward(
             grad_h,
             None if grad_w is None else grad_w.to(weight_VD.dtype),
             None if grad_b is None or bias_V is None else grad_b.to(bias_V.dtype),
@@ -101,8 +101,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        grads = tuple(None if g is None else g * grad.to(g.dtype) for g in ctx.grads)
-        ctx.grads = (None, None, None)
+        grads = tuple(None if g is None else g * grad.to(g.dtype) for g in ctx.saved_tensors)
         return (*grads, None, None, None)
 
 

@@ -1,0 +1,116 @@
+"""Packing: rows of whole examples that do not see each other, with the loss of unpacked ones."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from models.tiny import tiny_llava  # noqa: E402
+
+from looksay.models.batching import IGNORE, Sequence, collate, fit, pack, pad  # noqa: E402
+
+pytestmark = pytest.mark.local
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(40, 300))
+def test_fit_holds_its_budget_and_takes_the_oldest(lengths: list[int], tokens: int) -> None:
+    rows, longest = fit(lengths, 120, tokens)
+    placed = [i for row in rows for i in row]
+    assert len(placed) == len(set(placed))
+    assert 0 in placed
+    assert all(sum(lengths[i] for i in row) <= min(120, longest) for row in rows)
+    assert len(rows) * longest <= tokens
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=60))
+def test_fit_without_a_budget_places_everything(lengths: list[int]) -> None:
+    rows, _ = fit(lengths, 100)
+    assert sorted(i for row in rows for i in row) == list(range(len(lengths)))
+
+
+def test_packing_wastes_little_where_lengths_differ() -> None:
+    make = torch.Generator().manual_seed(0)
+    lengths = torch.randint(20, 120, (200,), generator=make).tolist()
+    rows, longest = fit(lengths, 512, 4096)
+    used = sum(lengths[i] for row in rows for i in row)
+    assert used / (len(rows) * longest) > 0.93
+
+
+def test_a_sequence_that_fits_nowhere_is_refused() -> None:
+    with pytest.raises(ValueError, match="90"):
+        fit([90], 60)
+
+
+def sequences(model, seed: int = 0, count: int = 7) -> list[Sequence]:
+    make = torch.Generator().manual_seed(seed)
+    found = []
+    for n in range(count):
+        images = n % 3
+        text = torch.randint(8, 50, (4 + 3 * n,), generator=make).tolist()
+        image = [model.prompter.image_id] * model.prompter.image_tokens
+        ids = [2, *image * images, *text]
+        labels = [IGNORE] * (len(ids) - 5) + ids[-5:] if n != 3 else list(ids)
+        labels = [IGNORE if i == model.prompter.image_id else i for i in labels]
+        pixels = tuple(torch.randn(3, 32, 32, generator=make) for _ in range(images))
+        found.append(Sequence(ids, labels, pixels))
+    return found
+
+
+def loss_and_gradients(model, batch):
+    model.zero_grad()
+    loss = model(batch)["lm"]
+    loss.backward()
+    return loss.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("language", ["llama", "qwen2", "opt"])
+def test_packed_loss_and_gradients_equal_unpacked(language: str, attention: str) -> None:
+    model = tiny_llava(language=language, attention=attention)
+    model.train()
+    found = sequences(model)
+    rows = pack(found, 128, 512)
+    assert max(len(row) for row in rows) > 1
+    ordered = [s for row in rows for s in row]
+    assert len(ordered) == len(found)
+    packed, packed_gradients = loss_and_gradients(model, collate(rows))
+    padded, padded_gradients = loss_and_gradients(model, pad(ordered))
+    assert torch.allclose(packed, padded, rtol=1e-5)
+    assert len(packed_gradients) == len(padded_gradients)
+    for ours, theirs in zip(packed_gradients, padded_gradients, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-3, atol=2e-6)
+
+
+def test_no_example_of_a_row_sees_another() -> None:
+    model = tiny_llava()
+    one, two, three = sequences(model)[2:5]
+    other = Sequence([9] * len(two.ids), two.labels, ())
+    two = Sequence([i if i != model.prompter.image_id else 8 for i in two.ids], two.labels, ())
+    with torch.no_grad():
+        before = model.hidden(collate([[one, two, three]]))
+        after = model.hidden(collate([[one, other, three]]))
+        alone = model.hidden(pad([three]))
+    first, last = len(one.ids), len(three.ids)
+    assert torch.equal(before[:, :first], after[:, :first])
+    assert torch.equal(before[:, -last:], after[:, -last:])
+    assert not torch.allclose(before[:, first:-last], after[:, first:-last])
+    assert torch.allclose(before[:, -last:], alone, atol=1e-5)
+
+
+def test_left_padding_and_rows_without_ids() -> None:
+    batch = pad([Sequence([5, 6], [5, 6]), Sequence([7], [7])], pad_id=1, side="left")
+    assert batch.ids_BT.tolist() == [[5, 6], [1, 7]]
+    assert batch.segments_BT.tolist() == [[1, 1], [0, 1]]
+    assert batch.positions_BT.tolist() == [[0, 1], [0, 0]]
+    assert batch.learned == 1
+    picture = torch.zeros(3, 4, 4)
+    empty = pad([Sequence([], [], (picture,), targets={"noun": torch.ones(1, 2)})] * 3)
+    assert empty.ids_BT.shape == (0, 0)
+    assert empty.pixels_ICHW.shape == (3, 3, 4, 4)
+    assert empty.targets["noun"].shape == (3, 2)
+    assert empty.learned == 0
