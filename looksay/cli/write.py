@@ -18,7 +18,7 @@ from looksay.cli.options import (
     app,
     open_library,
 )
-from looksay.errors import InputError
+from looksay.errors import InputError, MissingDependency
 
 if TYPE_CHECKING:
     pass
@@ -178,9 +178,12 @@ def undo(path: PathArgument = Path(), db: DbOption = None, as_json: JsonOption =
 
 @app.command(rich_help_panel=WRITE)
 def export(
-    to: Annotated[
+    what: Annotated[
         Path,
-        typer.Argument(help="File to write; its ending tells the format: .csv, .jsonl or .html."),
+        typer.Argument(
+            help="File to write all words to; its ending tells the format: .csv, .jsonl or .html. "
+            "With --to, the folder of a trained model."
+        ),
     ],
     path: PathArgument = Path(),
     form: Annotated[
@@ -188,10 +191,36 @@ def export(
     ] = None,
     language: LanguageOption = None,
     db: DbOption = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Export a trained model for other programs: transformers."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="With --to: the folder to write.")
+    ] = None,
 ) -> None:
-    """Write all words to a CSV, JSONL or HTML gallery."""
+    """Write all words to a CSV, JSONL or HTML gallery; or a trained model for other programs."""
+    if to is not None or out is not None:
+        _export_model(what, to, out)
+        return
     with open_library(path, db) as library, console.spinner("Exporting", False):
         number = library.export(
-            form or to.suffix.lstrip(".").lower(), to, path=library.path, language=language
+            form or what.suffix.lstrip(".").lower(), what, path=library.path, language=language
         )
-    console.out.print(f"Wrote {console.count(number, 'entry', 'entries')} to {escape(str(to))}")
+    console.out.print(f"Wrote {console.count(number, 'entry', 'entries')} to {escape(str(what))}")
+
+
+def _export_model(folder: Path, to: str | None, out: Path | None) -> None:
+    if to != "transformers" or out is None:
+        raise InputError(
+            "Expected --to transformers and --out: looksay export runs/llava --to transformers --out DIR"
+        )
+    try:
+        from looksay.models.export import export
+    except ImportError as error:
+        raise MissingDependency("Exporting a model", "local", error.name or "torch") from error
+    with console.spinner("Exporting", False):
+        export(folder, out)
+    console.out.print(
+        f'Wrote {escape(str(out))}. Next: looksay ask IMAGE "QUESTION" --model hub:{escape(str(out))}'
+    )
