@@ -1,0 +1,86 @@
+"""Mixtures: shares, rounds and exact repetition by index alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from looksay.data.dataset import BLOCK, Examples, Mixture, Part, Shuffled
+from looksay.errors import InputError
+from looksay.types import Conversation, Example
+
+
+def source(name: str, size: int) -> Examples:
+    return Examples([Example(f"{name}{n}", Conversation(())) for n in range(size)])
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 400), st.floats(0.01, 100)), min_size=1, max_size=5),
+    st.integers(0, 5),
+)
+def test_shares_hold_and_nothing_comes_twice_before_all_came(
+    parts: list[tuple[int, float]], seed: int
+) -> None:
+    mixture = Mixture([(source(f"{n}-", s), w) for n, (s, w) in enumerate(parts)], seed)
+    drawn = [mixture.example(n).id for n in range(BLOCK)]
+    total = sum(weight for _, weight in parts)
+    for number, (size, weight) in enumerate(parts):
+        own = [name for name in drawn if name.startswith(f"{number}-")]
+        assert abs(len(own) - max(1, BLOCK * weight / total)) <= len(parts)
+        for start in range(0, len(own) - size + 1, size):
+            assert len(set(own[start : start + size])) == size
+
+
+def test_any_index_gives_the_same_example_in_any_order() -> None:
+    def mixture() -> Mixture:
+        return Mixture([(source("a", 700), 3), (source("b", 50), 1)], seed=4)
+
+    indices = [0, 9000, 17, BLOCK, BLOCK - 1, 3, 12_345]
+    straight = {n: mixture().example(n).id for n in sorted(indices)}
+    jumping = mixture()
+    assert {n: jumping.example(n).id for n in indices} == straight
+    other = Mixture([(source("a", 700), 3), (source("b", 50), 1)], seed=5)
+    assert [other.example(n).id for n in range(50)] != [mixture().example(n).id for n in range(50)]
+
+
+def test_rounds_continue_over_blocks() -> None:
+    mixture = Mixture([(source("a", 1000), 1), (source("b", 10), 1)], seed=1)
+    own = [e for n in range(3 * BLOCK) if (e := mixture.example(n).id).startswith("a")]
+    assert set(Counter(own[:6000]).values()) == {6}
+
+
+def test_a_source_that_weighs_nothing_never_comes() -> None:
+    mixture = Mixture([(source("a", 5), 1), (source("b", 5), 0)])
+    assert {mixture.example(n).id[0] for n in range(500)} == {"a"}
+
+
+def test_shuffled_goes_round() -> None:
+    shuffled = Shuffled(source("a", 30), seed=2)
+    first = [shuffled.example(n).id for n in range(30)]
+    second = [shuffled.example(n).id for n in range(30, 60)]
+    assert sorted(first) == sorted(second)
+    assert first != second
+    assert [shuffled.example(n).id for n in range(30)] == first
+
+
+def test_a_part_keeps_to_its_bounds() -> None:
+    part = Part(source("a", 30), 10, 99)
+    assert part.size == 20
+    assert part.example(0).id == "a10"
+    with pytest.raises(InputError, match="there are 30"):
+        Part(source("a", 30), 30, 40)
+
+
+@pytest.mark.parametrize("weights", [[], [-1.0, 2.0], [0.0]])
+def test_weights_that_mix_nothing(weights: list[float]) -> None:
+    with pytest.raises(InputError, match="mixture takes"):
+        Mixture([(source("a", 3), weight) for weight in weights])
+
+
+def test_an_empty_source_is_told() -> None:
+    with pytest.raises(InputError, match="empty"):
+        Shuffled(source("a", 0))
