@@ -36,6 +36,7 @@ SEED = 1000
 """Of the scenes asked about; the split keeps them apart from training whatever the seed."""
 _LEAST = 20
 """A wording seen more rarely in training gives way to its template in the text prior."""
+_KINDS = (*TYPES[:-1], "relation: yes or no", "relation: which", TYPES[-1])
 _BLANK = (127, 127, 127)
 
 
@@ -252,28 +253,23 @@ def _answered(said: Sequence[_Said], prior_scenes: int, size_px: int) -> Iterato
     seen = [s for s in said if not s.ask.blank]
     grey = [s for s in said if s.ask.blank]
     guessed = _guess([s.ask for s in seen], prior_scenes, size_px)
-    for name in ("all questions", *TYPES):
+    for name in ("all questions", *_KINDS):
         rows = [_rows(part, name) for part in (seen, guessed, grey)]
         if not rows[0]:
             continue
         figure = _figure("questions", name, rows[0])
         prior, blank = (_figure("", name, row).value if row else None for row in rows[1:])
         yield replace(figure, prior=prior, blank=blank)
-        if name == "which word":
-            yield _figure(
-                "questions",
-                "which word: characters",
-                [
-                    (s.ask.scene, texts.characters(s.text, texts.letters(s.ask.answer)), 1.0)
-                    for s in seen
-                    if s.ask.type == name
-                ],
-            )
+    read = [s for s in seen if s.ask.type == "which word"]
+    if read:
+        shares = [texts.characters(s.text, texts.letters(s.ask.answer)) for s in read]
+        scored = [(s.ask.scene, share, 1.0) for s, share in zip(read, shares, strict=True)]
+        yield _figure("questions", "sign characters", scored)
 
 
 def _rows(said: Sequence[_Said], name: str) -> list[tuple[int, float, float]]:
     """(scene, right, weight) of a type's answers. Existence is balanced: yes and no weigh the same."""
-    chosen = [s for s in said if name in ("all questions", s.ask.type)]
+    chosen = [s for s in said if name in ("all questions", s.ask.type, _kind(s.ask))]
     weights = {"yes": 1.0, "no": 1.0}
     if name == "is there":
         for answer in weights:
@@ -284,6 +280,13 @@ def _rows(said: Sequence[_Said], name: str) -> list[tuple[int, float, float]]:
         for s in chosen
         for weight in [weights[s.ask.answer] if name == "is there" else 1.0]
     ]
+
+
+def _kind(ask: _Ask) -> str:
+    """Relations come as yes or no, and as the noun that lies there: two kinds of difficulty."""
+    if ask.type == "relation":
+        return "relation: yes or no" if ask.answer in ("yes", "no") else "relation: which"
+    return ask.type
 
 
 def right(kind: str, said: str, answer: str) -> float:

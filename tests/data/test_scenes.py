@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -220,3 +222,23 @@ def test_wrong_arguments_are_told() -> None:
         Scenes(split="val")
     with pytest.raises(InputError, match="96 to 128"):
         Scenes(size_px=64)
+
+
+def test_the_page_says_what_there_is(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scenes.md").read_text("utf-8")
+    kinds = Counter(noun.kind for noun in NOUNS)
+    known, held = sign_words()
+    pairs = len(NOUNS) * (len(NOUNS) - 1) // 2
+    for told in (
+        f"| nouns | {len(NOUNS)}: {kinds['animal']} animals, {kinds['food']} kinds of food, "
+        f"{kinds['vehicle']} vehicles, {kinds['thing']} things;",
+        f"({len(held_out_pairs()):,} of {pairs:,} pairs)",
+        f"({len(held)} of {len(known) + len(held)})",
+    ):
+        assert told in page
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "There" in done.stdout
+    assert (tmp_path / "scene.png").exists()
