@@ -136,6 +136,7 @@ def test_the_commands_run(page: Path, reader: tuple[Path, dict[str, str]]) -> No
                 [*command, *words],
                 cwd=where,
                 env=environment,
+                stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
                 encoding="utf-8",
