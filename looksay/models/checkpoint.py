@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from looksay import plugins
 from looksay.errors import InputError, plainly
-from looksay.models.fingerprint import fingerprint, is_adapter
+from looksay.models.fingerprint import exact_fingerprint, fingerprint, is_adapter
 
 FORMAT = 1
 FILE = "looksay.json"
@@ -45,7 +45,7 @@ def save(model: Any, folder: Path | str, *, dtype: torch.dtype | None = None, **
     parts = {name: describe(part) for name, part in model.parts.items()}
     for name in outside:
         parts[name]["outside"] = True
-    whole = fingerprint(model, adapters=True)
+    whole = exact_fingerprint(state)
     content = {
         "format": FORMAT,
         "family": model.family,
@@ -61,9 +61,7 @@ def save(model: Any, folder: Path | str, *, dtype: torch.dtype | None = None, **
         shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed while writing
         partial.mkdir(parents=True)
         (partial / FILE).write_text(text, "utf-8")
-        _save_file(state, partial / content["weights"])
-        # safetensors keeps the file to its owner; it may be read by whoever may read the rest.
-        (partial / content["weights"]).chmod((partial / FILE).stat().st_mode)
+        write_weights(state, partial / content["weights"])
         model.tokenizer.save_pretrained(partial)
         for path in sorted(partial.iterdir(), key=lambda p: p.name == FILE):
             path.replace(folder / path.name)
@@ -212,7 +210,7 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     model.load_state_dict(like, strict=False, assign=True)
     for part in model.modules():
         if hasattr(part, "tie_weights"):
-            part.tie_weights()  # type: ignore[operator]
+            part.tie_weights()
     unknown = sorted(tensors.keys() - state.keys())
     missing = sorted(name for name, value in model.state_dict().items() if value.is_meta)
     if unknown or missing:
@@ -311,10 +309,13 @@ def _fetch(folder: Path, found: Mapping[str, Any], options: Mapping[str, Any]) -
     return _adapted(part, found)
 
 
-def _save_file(state: Mapping[str, Tensor], path: Path) -> None:
+def write_weights(state: Mapping[str, Tensor], path: Path) -> None:
     from safetensors.torch import save_file
 
+    path.touch()
+    mode = path.stat().st_mode  # safetensors would keep it to its owner
     save_file({k: v.contiguous() for k, v in state.items()}, path, metadata={"format": "pt"})
+    path.chmod(mode)
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:

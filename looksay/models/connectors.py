@@ -42,12 +42,12 @@ class Linear(nn.Module):
 class MLP(nn.Module):
     """`depth` linear layers with exact GELU between them (LLaVA-1.5's mlp2x_gelu at depth 2)."""
 
-    def __init__(self, width_in: int, width_out: int, depth: int = 2) -> None:
+    def __init__(self, width_in: int, width_out: int, depth: int = 2, bias: bool = True) -> None:
         super().__init__()
-        self.width_in, self.width_out, self.depth = width_in, width_out, depth
-        layers: list[nn.Module] = [nn.Linear(width_in, width_out)]
+        self.width_in, self.width_out, self.depth, self.bias = width_in, width_out, depth, bias
+        layers: list[nn.Module] = [nn.Linear(width_in, width_out, bias=bias)]
         for _ in range(depth - 1):
-            layers += [nn.GELU(), nn.Linear(width_out, width_out)]
+            layers += [nn.GELU(), nn.Linear(width_out, width_out, bias=bias)]
         self.layers = nn.Sequential(*layers)
 
     def tokens(self, n_in: int) -> int:

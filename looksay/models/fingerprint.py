@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 SAMPLES = 64
 """Values looked at per tensor: training moves every value of a matrix, so a few of each tell models apart
@@ -19,26 +20,45 @@ _WRAPPERS = (
 )
 
 
-def fingerprint(module: nn.Module, adapters: bool = False) -> str:
-    """16 hex digits of the weights of `module`: names, shapes, and values rounded to bfloat16.
+def fingerprint(module: nn.Module) -> str:
+    """16 hex digits of the weights of `module`: names, shapes, and some values rounded to bfloat16.
 
-    Adapters (LoRA) are left out unless asked for: they are trained beside the connector, not what it
-    was made for.
+    Adapters (LoRA) are left out: they are trained beside the connector, not what it was made for.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(
         (plain(name), tensor) for name, tensor in module.state_dict().items()
     ):
-        if (is_adapter(name) and not adapters) or not tensor.is_floating_point():
-            continue
-        flat = tensor.detach().reshape(-1)
-        places = torch.linspace(
-            0, flat.numel() - 1, min(SAMPLES, flat.numel()), dtype=torch.float64
-        )
-        values = flat[places.long().to(flat.device)].to("cpu", torch.bfloat16).view(torch.int16)
-        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-        digest.update(values.numpy().tobytes())
+        if not is_adapter(name) and tensor.is_floating_point() and not tensor.is_meta:
+            digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+            digest.update(_bytes(_samples(tensor).bfloat16()))
     return digest.hexdigest()[:16]
+
+
+def exact_fingerprint(state: Mapping[str, Tensor]) -> str:
+    """16 hex digits that change with any value of any of the weights, and with their precision."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        # Added as whole numbers: the same on every machine, whatever the order of the sum.
+        whole = tensor.contiguous().view(-1).view(_WHOLE[tensor.element_size()])
+        total = int(whole.sum(dtype=torch.int64))
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {total}\n".encode())
+        digest.update(_bytes(_samples(tensor)))
+    return digest.hexdigest()[:16]
+
+
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def _samples(tensor: Tensor) -> Tensor:
+    flat = tensor.detach().reshape(-1)
+    places = torch.linspace(0, flat.numel() - 1, min(SAMPLES, flat.numel()), dtype=torch.float64)
+    return flat[places.long().to(flat.device)].cpu()
+
+
+def _bytes(values: Tensor) -> bytes:
+    found: bytes = values.contiguous().view(torch.uint8).numpy().tobytes()
+    return found
 
 
 def plain(name: str) -> str:

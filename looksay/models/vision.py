@@ -64,9 +64,14 @@ class TransformersTower(nn.Module):
         self.mean_rgb, self.std_rgb = tuple(mean_rgb), tuple(std_rgb)
         config = self.model.config
         self.size_px, self.width = int(config.image_size), int(config.hidden_size)
-        self._leading = _leading_tokens(model)
+        self.leading = _leading_tokens(model)
         patches = (self.size_px // int(config.patch_size)) ** 2
-        self.tokens = patches + (0 if drop_cls else self._leading)
+        self.tokens = patches + self.leading - self.dropped
+
+    @property
+    def dropped(self) -> int:
+        """How many of the tokens before the patches (class, registers) are left out."""
+        return self.leading if self.drop_cls else 0
 
     def prepare(self, image: Pillow.Image) -> Tensor:
         """The picture as CHW float32: made square, resized (bicubic), normalised per channel."""
@@ -86,8 +91,7 @@ class TransformersTower(nn.Module):
         features_IND = (
             output.last_hidden_state if self.layer is None else output.hidden_states[self.layer]
         )
-        if self.drop_cls and self._leading:
-            features_IND = features_IND[:, self._leading :]
+        features_IND = features_IND[:, self.dropped :]
         if features_IND.shape[1] != self.tokens:
             raise InputError(
                 f"The vision tower gave {features_IND.shape[1]} features per image; "

@@ -7,6 +7,7 @@ Shapes: B rows, T ids in a row, I images, N features per image, M embeddings per
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -272,6 +273,13 @@ class Llava(nn.Module):
 def build(parts: dict[str, Any], tokenizer: Any, **arguments: Any) -> Llava:
     """The family from its parts, as a checkpoint names them."""
     return Llava(parts["tower"], parts["connector"], parts["language"], tokenizer, **arguments)
+
+
+def export(model: Llava, out: Path) -> None:
+    """Write the official layout of transformers into a folder (`looksay.models.export`)."""
+    from looksay.models.families import _llava_layouts
+
+    _llava_layouts.export(model, out)
 
 
 def llava_7b(
