@@ -1,0 +1,65 @@
+"""From what a user names (scenes, a file, a folder) to the source that reads it, by content and not by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from looksay.data.dataset import Source
+from looksay.data.reading import load_json
+from looksay.errors import InputError, plainly
+
+EXPECTED = (
+    "Expected: scenes; LLaVA's JSON (a list of conversations) or JSON Lines; COCO captions; VQA questions "
+    "with their annotations beside them; a .tar shard or a folder of them; a folder with ScienceQA's "
+    "problems.json. See docs/data.md."
+)
+
+
+def open_source(
+    data: str, images: Path | None = None, seed: int = 0, split: str = "train"
+) -> Source:
+    """The examples of `data`: "scenes", or a file or folder whose content says what it is.
+
+    `images` is the folder that image names start from; `seed` is that of scenes, `split` that of scenes
+    and of ScienceQA. Raises InputError where there is nothing, or nothing known.
+    """
+    from looksay.data.sources import coco_captions, llava_instruct, scienceqa, vqa, webdataset
+
+    if data == "scenes":
+        from looksay.data.sources import scenes
+
+        return scenes.read(seed=seed, split=split)
+    path = Path(data)
+    if (path / "problems.json").is_file() or path.name == "problems.json":
+        return scienceqa.read(path, split, images)
+    if path.suffix == ".tar" or path.is_dir():
+        return webdataset.read(path)
+    if path.suffix == ".jsonl" or not path.is_file() or _starts(path) == "[":
+        return llava_instruct.read(path, images)
+    content = load_json(path)
+    keys = set(content) if isinstance(content, dict) else set()
+    if "questions" in keys:
+        return vqa.read(path, _annotations(path), images)
+    if {"annotations", "images"} <= keys:
+        return coco_captions.read(path, images)
+    found = f"an object with {', '.join(sorted(keys))}" if keys else "nothing of these"
+    raise InputError(f"{path} holds {found}. {EXPECTED}")
+
+
+def _starts(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4096).decode("utf-8-sig", "replace").lstrip()[:1]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {plainly(error)}.") from error
+
+
+def _annotations(questions: Path) -> Path:
+    """The answers' file beside the questions': the official names differ in these words."""
+    name = questions.name.replace("OpenEnded_", "").replace("questions", "annotations")
+    path = questions.with_name(name)
+    if path == questions or not path.is_file():
+        raise InputError(
+            f"{questions} holds questions; their answers were looked for in {path}, which is not there."
+        )
+    return path
