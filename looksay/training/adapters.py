@@ -14,12 +14,16 @@ from torch import nn
 from looksay.errors import InputError, MissingDependency, UnknownName
 from looksay.training.stages import Adapter
 
+_BLOCK = 64
+"""Weights of a row that share a scale; bitsandbytes' kernels on the CPU want whole blocks."""
+
 
 def attach(model: nn.Module, adapter: Adapter, *, seed: int = 0) -> list[str]:
     """Put the adapter on its part; returns the names of the layers that got one.
 
     `all-linear` is every linear layer of the part but its output layer (LLaVA-1.5's recipe). With
-    `quantize` the layers' own weights are held as nf4 with double quantisation (QLoRA §3). Raises
+    `quantize` the layers' own weights are held as nf4 with double quantisation (QLoRA §3); those whose rows are no multiple of 64 stay
+    wide. Raises
     UnknownName for a part or layer that is not there, MissingDependency without peft or bitsandbytes.
     """
     try:
@@ -103,7 +107,8 @@ def _quantize(part: nn.Module, names: list[str]) -> None:
         part.digest = part.fingerprint  # what 4-bit weights were cannot be read from them
     for name in names:
         layer: Any = part.get_submodule(name)
-        if isinstance(layer, bnb.nn.Linear4bit):
+        whole = layer.in_features % _BLOCK == 0 and layer.out_features % 32 == 0
+        if isinstance(layer, bnb.nn.Linear4bit) or not whole:
             continue
         narrow = bnb.nn.Linear4bit(
             layer.in_features,

@@ -20,7 +20,8 @@ class Features:
         self._tower, self._limit = tower, limit_bytes
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
         self._bytes = 0
-        self._folder = folder / str(tower.fingerprint)[:16] if folder else None
+        self.fingerprint = str(tower.fingerprint)
+        self._folder = folder / self.fingerprint if folder else None
         self.computed = 0
         """Images that went through the tower."""
 

@@ -82,8 +82,7 @@ def train(
             Log(run.out, quiet=False, write=False).say(f"{run.out} holds this run, finished.")
         return checkpoint.load(run.out, device=str(run.device))
     found = state.load(run.out, run.plan) or state.State(run.plan)
-    tower = model.parts.get("tower") if any(s.cache_features for s in stages) else None
-    kept = Features(tower, limit_bytes=features_bytes, folder=features) if tower else None
+    kept: Features | None = None
     run.accelerator.wait_for_everyone()
     with Log(run.out, quiet=quiet or not run.main, offset=found.offset, write=run.main) as log:
         for number, stage in enumerate(stages):
@@ -91,6 +90,8 @@ def train(
             if number < found.stage:
                 run.learning(stage)
                 continue
+            if stage.cache_features:
+                kept = _features(model, kept, features, features_bytes)
             run.stage(number, stage, found, log, workers, kept if stage.cache_features else None)
             found = run.close(number, stage, log, dict(card or {}))
         run.restore(found)
@@ -157,6 +158,12 @@ class _Run:
         from accelerate import Accelerator
         from accelerate.utils import DistributedDataParallelKwargs
 
+        keeping = [s.name for s in stages if s.cache_features and "tower" in s.trains]
+        if keeping:
+            raise InputError(
+                f"The stage {keeping[0]!r} trains the tower, so its features change with every step. "
+                "Turn cache_features off there."
+            )
         if len({s.name for s in stages}) != len(stages) or not stages:
             raise InputError(f"Stages need distinct names; found {[s.name for s in stages]}.")
         # Batches without images leave the connector without a gradient, which DDP must expect.
@@ -393,6 +400,16 @@ class _Run:
         found = self._save(number + 1, 0, None, None, _Sums(), log, self.seconds)
         self.accelerator.wait_for_everyone()
         return replace(found, weights={})
+
+
+def _features(
+    model: nn.Module, kept: Features | None, folder: Path | None, limit_bytes: int
+) -> Features:
+    """The cache of the tower as it is now: an earlier stage may have trained it."""
+    tower = cast(Trainable, model).parts["tower"]
+    if kept is not None and kept.fingerprint == str(tower.fingerprint):
+        return kept
+    return Features(tower, limit_bytes=limit_bytes, folder=folder)
 
 
 def _pad_id(model: nn.Module) -> int:
