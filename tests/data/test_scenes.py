@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -18,7 +19,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from looksay.data.scenes import Scene, Scenes
+from looksay.data.scenes import (
+    SCENES_VERSION,
+    Scene,
+    Scenes,
+    captions,
+    description,
+    listing,
+    questions,
+)
 from looksay.data.scenes.atlas import BOARDS, NOUNS
 from looksay.data.scenes.world import (
     MAX_OVERLAP,
@@ -215,6 +224,23 @@ def test_another_process_draws_the_same() -> None:
         )
         found.add(done.stdout)
     assert len(found) == 1
+
+
+TRUTH = {1: "51464b334c0c7d0b"}
+"""Digest of what is true of 400 scenes, by version."""
+
+
+def test_a_scene_that_changes_needs_a_new_version() -> None:
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        for index in range(100):
+            scene = Scenes(0, split).scene(index)
+            told = (description(scene), captions(scene), listing(scene), questions(scene))
+            digest.update(repr((scene.things, scene.sign, told)).encode())
+    assert TRUTH.get(SCENES_VERSION) == digest.hexdigest()[:16], (
+        f"Scenes differ from those of version {SCENES_VERSION}: raise SCENES_VERSION and add "
+        f"{digest.hexdigest()[:16]!r} to TRUTH. Figures of another version are not comparable."
+    )
 
 
 def test_wrong_arguments_are_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from conftest import need
 
 pytest.importorskip("numpy", reason="no numpy: scenes cannot be drawn")
 
@@ -132,6 +134,23 @@ def test_the_text_prior_is_what_training_says_most() -> None:
     assert exact["How many objects are there in all?"] in ("one", "two", "three", "four", "five")
     assert template["How many # are there?"] == "one"
     assert template["Is there # in the picture?"] in ("yes", "no")
+
+
+@pytest.mark.local
+def test_a_checkpoint_is_measured(tmp_path: Path) -> None:
+    for package in ("torch", "transformers", "accelerate"):
+        need(importlib.util.find_spec(package), f"{package} is missing")
+    from models.tiny import tiny_llava, word_tokenizer
+
+    from looksay.backends import load
+    from looksay.models import checkpoint
+
+    checkpoint.save(tiny_llava(seed=0, tokenizer=word_tokenizer()), tmp_path)
+    options = Options(max_tokens=12)
+    report = evaluate(load(f"local:{tmp_path}"), scenes=5, prior_scenes=100, options=options)
+    assert report.failed == 0
+    assert report.fingerprint
+    assert report.figure("descriptions", "object recall").n > 0
 
 
 def run(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
