@@ -28,6 +28,8 @@ BUILDERS = {
     "llama-3": lambda: toys.byte_bpe(toys.LLAMA_3),
     "llama-2": toys.sentencepiece,
     "llama-2 legacy": lambda: toys.sentencepiece(legacy=True),
+    "LlamaTokenizer": lambda: toys.llama(legacy=False),
+    "LlamaTokenizer legacy": lambda: toys.llama(legacy=True),
     "words": toys.whole_words,
 }
 ALL = pytest.mark.parametrize("name", BUILDERS)
@@ -182,7 +184,7 @@ written = st.one_of(
 
 
 @pytest.mark.parametrize("template", [None, "v1", "mpt"])
-@pytest.mark.parametrize("name", ["chatml", "llama-3", "llama-2"])
+@pytest.mark.parametrize("name", ["chatml", "llama-3", "llama-2", "LlamaTokenizer"])
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_any_conversation_gives_back_its_answers(

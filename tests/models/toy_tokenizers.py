@@ -82,6 +82,28 @@ def sentencepiece(legacy: bool = False) -> Any:
     return _dressed(tokenizer, LLAMA_2, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
+def llama(legacy: bool) -> Any:
+    """transformers' own LlamaTokenizer (BPE with bytes to fall back on), in both of its behaviours."""
+    import json
+
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import LlamaTokenizer
+
+    from looksay.models.prompting import add_image_token
+
+    trained = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    trained.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=special, show_progress=False)
+    trained.train_from_iterator(CORPUS * 4, trainer)
+    model = json.loads(trained.to_str())["model"]
+    merges = [tuple(pair) for pair in model["merges"]]
+    tokenizer = LlamaTokenizer(vocab=model["vocab"], merges=merges, legacy=legacy)
+    tokenizer.chat_template = LLAMA_2
+    add_image_token(tokenizer)
+    return tokenizer
+
+
 def whole_words() -> Any:
     """Every word of the corpus, and nothing else."""
     from tokenizers import Tokenizer, models, pre_tokenizers
