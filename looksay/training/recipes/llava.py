@@ -31,7 +31,7 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
             objectives=("recognise",),
             # Signs more often than in the world, and letters that spell nothing: it has to read, not guess.
             data=talks.read(seed, mix={"picture": 1.0}, sign_share=0.5, invented=0.7),
-            steps=8000,
+            steps=5000,
             examples_per_batch=32,
             warmup=0.05,
             weight_decay=0.01,
@@ -40,7 +40,7 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
             "language",
             trains={"language": 2e-3},
             data=talks.read(seed + 1, mix={"reading": 1.0}, sign_share=0.3, invented=0.5),
-            steps=4000,
+            steps=3000,
             tokens_per_batch=2048,
             max_length=1024,
             betas=(0.9, 0.95),
