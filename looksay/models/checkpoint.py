@@ -208,8 +208,10 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
         )
     like = {k: _laid_out_as(state[k], v) for k, v in tensors.items() if k in state}
     model.load_state_dict(like, strict=False, assign=True)
-    for part in model.modules():
-        if hasattr(part, "tie_weights"):
+    absent = state.keys() - like.keys()
+    for name, part in model.named_modules():
+        # Tied only where one of the two is absent: a file with both may hold two different ones.
+        if hasattr(part, "tie_weights") and any(a.startswith(f"{name}.") for a in absent):
             part.tie_weights()
     unknown = sorted(tensors.keys() - state.keys())
     missing = sorted(name for name, value in model.state_dict().items() if value.is_meta)

@@ -31,6 +31,16 @@ def pick(
     ]
 
 
+def seeded(seed: int | None) -> torch.Generator:
+    """A row's own source of chance; None: a fresh one."""
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    return generator
+
+
 class Transcript:
     """One answer while it is spoken: its ids, its text so far, and why it ended.
 

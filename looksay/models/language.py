@@ -6,7 +6,6 @@ Shapes: B rows, T ids in a row, D width of a token, V words of the vocabulary.
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from looksay.errors import InputError
-from looksay.models.decoding import pick
+from looksay.models.configs import config_from_json, config_to_json
+from looksay.models.decoding import pick, seeded
 from looksay.models.fingerprint import fingerprint, is_adapter
 
 _NOT_A_PLAIN_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale")
@@ -45,6 +45,7 @@ class Language(nn.Module):
         self._as_released = self.fingerprint if base is not None else None
         if attention is not None:
             self.model.set_attn_implementation(attention)
+        self._places_known = "position_ids" in inspect.signature(self.decoder.forward).parameters
         bent = [
             name
             for name in _NOT_A_PLAIN_HEAD
@@ -89,10 +90,16 @@ class Language(nn.Module):
         """Embeddings BTD of ids."""
         return cast(Tensor, self.model.get_input_embeddings()(ids_BT))
 
-    def hidden(self, embeds_BTD: Tensor, segments_BT: Tensor, positions_BT: Tensor) -> Tensor:
+    def hidden(
+        self,
+        embeds_BTD: Tensor,
+        segments_BT: Tensor,
+        positions_BT: Tensor,
+        labels_BT: Tensor | None = None,
+    ) -> Tensor:
         """What the output layer reads, BTD: causal, and no segment sees another.
 
-        `segments_BT` numbers the examples of a row from 1, 0 is padding behind them. Where each row is
+        `labels_BT` is for models with an encoder (`Seq2Seq`). `segments_BT` numbers the examples of a row from 1, 0 is padding behind them. Where each row is
         one example no mask is needed at all: padding stands behind everything that counts.
         """
         steps = embeds_BTD.shape[1]
@@ -122,8 +129,7 @@ class Language(nn.Module):
 
     def _places(self, positions_BT: Tensor) -> dict[str, Tensor]:
         """Positions, for models that take them (those with ALiBi count by themselves)."""
-        known = inspect.signature(self.decoder.forward).parameters
-        return {"position_ids": positions_BT} if "position_ids" in known else {}
+        return {"position_ids": positions_BT} if self._places_known else {}
 
     def _mask(self, segments_BT: Tensor, dtype: torch.dtype) -> Tensor:
         steps = segments_BT.shape[1]
@@ -137,7 +143,7 @@ class Language(nn.Module):
     def _check_packable(self, steps: int) -> None:
         window = getattr(self.config, "sliding_window", None)
         windowed = "sliding_attention" in (getattr(self.config, "layer_types", None) or ())
-        if not self._places(torch.empty(0)):
+        if not self._places_known:
             why = "counts positions by itself"
         elif windowed and window and steps > window:
             why = f"looks back {window} ids only, and the row has {steps}"
@@ -178,7 +184,7 @@ class Language(nn.Module):
         mask_BT = (places[None] >= skipped_B[:, None]).long()
         padded = bool(skipped_B.any())
         positions_BT = (places[None] - skipped_B[:, None]).clamp(min=0)
-        generators = [_generator(seed) for _ in prompts]
+        generators = [seeded(seed) for _ in prompts]
         rows = list(range(len(prompts)))
         cache = DynamicCache(config=self.config)
         while True:
@@ -212,7 +218,7 @@ class Language(nn.Module):
     def arguments(self) -> dict[str, Any]:
         """What rebuilds this model without its weights (JSON)."""
         return {
-            "config": json.loads(self.model.config.to_json_string(use_diff=False)),
+            "config": config_to_json(self.model.config),
             "attention": self.attention,
             "base": self.base,
             "digest": self.digest,
@@ -226,11 +232,9 @@ class Language(nn.Module):
         base: str | None = None,
         digest: str | None = None,
     ) -> Language:
-        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM
 
-        settings = dict(config)
-        kind = settings.pop("model_type")
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings))
+        model = AutoModelForCausalLM.from_config(config_from_json(config))
         language = cls(model, attention=attention, digest=digest)
         language.base = base
         return language
@@ -244,15 +248,6 @@ class Language(nn.Module):
 
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
         return cls(model, attention=attention, base=str(folder))
-
-
-def _generator(seed: int | None) -> torch.Generator:
-    generator = torch.Generator()
-    if seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(seed)
-    return generator
 
 
 def _pads_behind(segments_BT: Tensor) -> bool:

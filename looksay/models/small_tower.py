@@ -59,6 +59,12 @@ class SmallTower(nn.Module):
                 f"The side of the small tower's pictures is a multiple of 16 px, not {size_px}."
             )
         self.size_px, self.classes = size_px, dict(classes)
+        self.arguments = {
+            "size_px": size_px,
+            "channels": channels,
+            "blocks": list(blocks),
+            "classes": dict(classes),
+        }
         self.cells = size_px // CELL_PX
         self.tokens, self.width = (self.cells // 2) ** 2, 4 * channels + PLACE_WIDTH
         self.stem = nn.Sequential(

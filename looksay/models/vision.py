@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from looksay.errors import InputError
+from looksay.models.configs import config_from_json, config_to_json
 from looksay.models.fingerprint import fingerprint
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -108,7 +109,7 @@ class TransformersTower(nn.Module):
     def arguments(self) -> dict[str, Any]:
         """What rebuilds this tower without its weights (JSON)."""
         return {
-            "config": json.loads(self.model.config.to_json_string(use_diff=False)),
+            "config": config_to_json(self.model.config),
             "layer": self.layer,
             "drop_cls": self.drop_cls,
             "fit": self.fit,
@@ -118,11 +119,9 @@ class TransformersTower(nn.Module):
 
     @classmethod
     def from_arguments(cls, config: dict[str, Any], **arguments: Any) -> TransformersTower:
-        from transformers import AutoConfig, AutoModel
+        from transformers import AutoModel
 
-        settings = dict(config)
-        kind = settings.pop("model_type")
-        return cls(AutoModel.from_config(AutoConfig.for_model(kind, **settings)), **arguments)
+        return cls(AutoModel.from_config(config_from_json(config)), **arguments)
 
     @classmethod
     def from_folder(cls, folder: Path | str, **arguments: Any) -> TransformersTower:

@@ -78,8 +78,8 @@ def vision_config(kind: str = "clip", size_px: int = 32) -> Any:
 
 
 def language_config(kind: str, vocabulary: int, context: int = 512) -> Any:
-    """Llama, Qwen2 (grouped heads) or OPT (learned positions) with 2 layers of width 32."""
-    from transformers import LlamaConfig, OPTConfig, Qwen2Config
+    """Llama, Qwen2 (grouped heads), OPT (learned positions) or T5 (encoder) with 2 layers of width 32."""
+    from transformers import LlamaConfig, OPTConfig, Qwen2Config, T5Config
 
     ids = {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0}
     common: dict[str, Any] = {
@@ -90,6 +90,21 @@ def language_config(kind: str, vocabulary: int, context: int = 512) -> Any:
         "max_position_embeddings": context,
         **ids,
     }
+    if kind == "t5":
+        return T5Config(
+            vocab_size=vocabulary,
+            d_model=32,
+            d_kv=8,
+            d_ff=64,
+            num_layers=2,
+            num_heads=4,
+            dropout_rate=0.0,
+            feed_forward_proj="gated-gelu",
+            tie_word_embeddings=False,
+            decoder_start_token_id=0,
+            eos_token_id=3,
+            pad_token_id=0,
+        )
     if kind == "opt":
         return OPTConfig(
             **common,
@@ -127,11 +142,12 @@ def tiny_llava(
     context: int = 512,
 ) -> Any:
     """A LLaVA of a few thousand weights; 16 tokens per image of 32 px."""
-    from transformers import AutoModel, AutoModelForCausalLM
+    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     from looksay.models import connectors
     from looksay.models.families.llava import Llava
     from looksay.models.language import Language
+    from looksay.models.seq2seq import Seq2Seq
     from looksay.models.vision import TransformersTower
 
     torch.manual_seed(seed)
@@ -139,10 +155,11 @@ def tiny_llava(
     tower = TransformersTower(
         AutoModel.from_config(vision_config(vision, size_px)), layer, drop_cls=True
     )
-    speaking = Language(
-        AutoModelForCausalLM.from_config(language_config(language, len(tokenizer), context)),
-        attention,
-    )
+    config = language_config(language, len(tokenizer), context)
+    if language == "t5":
+        speaking: Language = Seq2Seq(AutoModelForSeq2SeqLM.from_config(config), attention)
+    else:
+        speaking = Language(AutoModelForCausalLM.from_config(config), attention)
     kinds: dict[str, Any] = {
         "linear": lambda a, b: connectors.Linear(a, b),
         "mlp": lambda a, b: connectors.MLP(a, b),

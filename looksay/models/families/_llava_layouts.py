@@ -187,6 +187,8 @@ def _no_official_layout(model: Llava) -> str | None:
             f"its tower is {type(tower).__name__}, which transformers does not have. Train with a "
             "tower of transformers (CLIP, SigLIP)."
         )
+    if model.language.config.is_encoder_decoder:
+        return "its language model has an encoder, and the layout has a decoder only."
     if tower.layer is None:
         return "it reads its tower's last output, and the layout reads a hidden layer."
     if tower.dropped > 1:

@@ -139,7 +139,9 @@ class Llava(nn.Module):
         embeds_BTD = self.embed(batch.ids_BT, images_IMD)
         if images_IMD is None and torch.is_grad_enabled():
             embeds_BTD = embeds_BTD + self._idle()
-        return self.language.hidden(embeds_BTD, batch.segments_BT, batch.positions_BT)
+        return self.language.hidden(
+            embeds_BTD, batch.segments_BT, batch.positions_BT, batch.labels_BT
+        )
 
     def embed(self, ids_BT: Tensor, images_IMD: Tensor | None) -> Tensor:
         """Embeddings BTD of a text with its images in place. Raises SpliceError on a wrong count."""
@@ -292,6 +294,15 @@ def llava_7b(
     speaking, tokenizer = _speaker(language, dtype)
     connector = Linear(seeing.width, speaking.width)
     return Llava(seeing, connector, speaking, tokenizer, template="v1")
+
+
+def llava_13b(
+    tower: str = "openai/clip-vit-large-patch14",
+    language: str = "lmsys/vicuna-13b-v1.3",
+    dtype: str = "auto",
+) -> Llava:
+    """LLaVA v1 with the larger Vicuna, the paper's own size."""
+    return llava_7b(tower, language, dtype)
 
 
 def llava15_7b(
