@@ -24,7 +24,8 @@ from looksay.types import Completion, Conversation, Message, Options
 
 DEFAULT_BATCH = {"cpu": 1, "mps": 2, "cuda": 8}
 SMALL, SMALL_BATCH = 100_000_000, 16
-"""With fewer weights than that, a step costs less arithmetic than overhead, also on a CPU."""
+"""With fewer weights than that a step is mostly overhead, also on a CPU: of a model of 7 million, 16 answers
+at a time came 4.8 times as fast as one by one."""
 WINDOW = 4
 """Conversations are drawn for so many batches at once, so that those of one length come together."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
