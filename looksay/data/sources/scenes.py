@@ -36,6 +36,15 @@ MIX: Mapping[Kind, float] = {"description": 0.5, "caption": 0.1, "questions": 0.
 
 DESCRIBE = "Describe the picture in detail."
 CAPTION = "Write a short caption."
+DESCRIBE_TOO = (
+    "Describe the picture.",
+    "Describe the image.",
+    "Describe this image in detail.",
+    "What is in the picture?",
+    "What do you see?",
+)
+CAPTION_TOO = ("Caption this.", "Describe the image briefly.", "Say it in one line.")
+"""Other words for the same, in half of the conversations: people do not ask in fixed words."""
 FROM_LIST = "Describe the scene in detail."
 CHOOSE = "Answer with the letter."
 
@@ -96,18 +105,21 @@ def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None) -> Examp
     image = Image(scene.image()) if kind not in ("listing", "reading") else None
     pairs: list[tuple[str, str]] = []
     if kind == "description":
-        pairs = [(DESCRIBE, description(scene))]
+        pairs = [(_worded(DESCRIBE, DESCRIBE_TOO, random), description(scene))]
     elif kind == "caption":
         found = captions(scene)
         truth["captions"] = found
-        pairs = [(CAPTION, found[int(random.random() * len(found))])]
+        asked_for = _worded(CAPTION, CAPTION_TOO, random)
+        pairs = [(asked_for, found[int(random.random() * len(found))])]
     elif kind == "listing":
         pairs = [(f"{listing(scene)}\n{FROM_LIST}", description(scene))]
     elif kind in ("everything", "reading"):
         found = captions(scene)
         pairs = [(q.text, q.answer) for q in questions(scene)]
-        pairs.append((CAPTION, found[int(random.random() * len(found))]))
-        pairs.append((DESCRIBE if image else FROM_LIST, description(scene)))
+        asked_for = _worded(CAPTION, CAPTION_TOO, random)
+        pairs.append((asked_for, found[int(random.random() * len(found))]))
+        detail = _worded(DESCRIBE, DESCRIBE_TOO, random) if image else FROM_LIST
+        pairs.append((detail, description(scene)))
         pairs.sort(key=lambda _: random.random())
         if image is None:
             pairs[0] = (f"{listing(scene)}\n{pairs[0][0]}", pairs[0][1])
@@ -134,3 +146,7 @@ def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None) -> Examp
     if kind == "picture" and image:
         messages = [Message("user", (image,))]
     return Example(f"{scene.id}-{kind}", Conversation(tuple(messages)), truth)
+
+
+def _worded(usual: str, others: tuple[str, ...], random: Random) -> str:
+    return usual if random.random() < 0.5 else others[int(random.random() * len(others))]

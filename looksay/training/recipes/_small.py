@@ -106,7 +106,8 @@ def tokenizer(scenes: int = 1500) -> Any:
 
 def _texts(count: int) -> Iterator[str]:
     source = Scenes(0, "train")
-    yield "\n".join((talks.DESCRIBE, talks.CAPTION, talks.FROM_LIST, talks.CHOOSE))
+    fixed = (talks.DESCRIBE, talks.CAPTION, talks.FROM_LIST, talks.CHOOSE)
+    yield from (*fixed, *talks.DESCRIBE_TOO, *talks.CAPTION_TOO)
     for index in range(count):
         scene = source.scene(index)
         yield description(scene)
