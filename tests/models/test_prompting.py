@@ -30,6 +30,7 @@ BUILDERS = {
     "llama-2 legacy": lambda: toys.sentencepiece(legacy=True),
     "LlamaTokenizer": lambda: toys.llama(legacy=False),
     "LlamaTokenizer legacy": lambda: toys.llama(legacy=True),
+    "vicuna": toys.vicuna,
     "words": toys.whole_words,
 }
 ALL = pytest.mark.parametrize("name", BUILDERS)
@@ -310,3 +311,26 @@ def test_an_image_is_known_by_its_content(tmp_path: Any) -> None:
     assert image_key(Image(file)) == image_key(Image(copy)) == image_key(Image(file.read_bytes()))
     assert image_key(Image(picture)) == image_key(Image(Pillow.open(file).convert("RGB")))
     assert image_key(Image(picture)) != image_key(Image(Pillow.new("RGB", (4, 4), "blue")))
+
+
+@pytest.mark.parametrize("name", ["vicuna", "llama-2"])
+def test_ids_of_v1_are_llavas_own(name: str) -> None:
+    """LLaVA's `tokenizer_image_token`: the text between images is tokenised in one go, each stretch
+    with the tokenizer's first token, which is dropped from all but the first."""
+    maker = prompter(name)
+    tokenizer = maker.tokenizer
+    text = (
+        f"{TEMPLATES['v1'].system} USER: <image>\nWhat is left of the house ? ASSISTANT: The tree is "
+        "left of the house .</s>USER: How many birds ? ASSISTANT: three birds, and one fish .</s>"
+    )
+    first, *rest = (tokenizer(stretch).input_ids for stretch in text.split("<image>"))
+    theirs = list(first)
+    for stretch in rest:
+        assert stretch[0] == tokenizer.bos_token_id
+        after = stretch[1:]
+        if name == "llama-2":  # a stretch alone is a new text to it; as one text it is none
+            after = tokenizer.encode(
+                "<image>" + text.split("<image>")[1], add_special_tokens=False
+            )[1:]
+        theirs += [maker.image_id] * TOKENS + after
+    assert maker.encode(TWO_TURNS, lambda _: PIXELS, "v1").ids == theirs

@@ -84,24 +84,56 @@ def sentencepiece(legacy: bool = False) -> Any:
 
 def llama(legacy: bool) -> Any:
     """transformers' own LlamaTokenizer (BPE with bytes to fall back on), in both of its behaviours."""
-    import json
-
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import LlamaTokenizer
 
     from looksay.models.prompting import add_image_token
+
+    model = _byte_fallback_bpe()
+    merges = [tuple(pair) for pair in model["merges"]]
+    tokenizer = LlamaTokenizer(vocab=model["vocab"], merges=merges, legacy=legacy)
+    tokenizer.chat_template = LLAMA_2
+    add_image_token(tokenizer)
+    return tokenizer
+
+
+def vicuna() -> Any:
+    """As in Llama-2's and Vicuna's tokenizer.json: a normaliser sets a space before every stretch of
+    text, also where one stands already."""
+    from tokenizers import Tokenizer, decoders, models, normalizers
+    from tokenizers.processors import TemplateProcessing
+
+    model = _byte_fallback_bpe()
+    merges = [tuple(pair) for pair in model["merges"]]
+    tokenizer = Tokenizer(
+        models.BPE(model["vocab"], merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True)
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("\u2581", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return _dressed(tokenizer, LLAMA_2, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+def _byte_fallback_bpe() -> dict[str, Any]:
+    import json
+
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     trained = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
     trained.pre_tokenizer = pre_tokenizers.Metaspace()
     special = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
     trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=special, show_progress=False)
     trained.train_from_iterator(CORPUS * 4, trainer)
-    model = json.loads(trained.to_str())["model"]
-    merges = [tuple(pair) for pair in model["merges"]]
-    tokenizer = LlamaTokenizer(vocab=model["vocab"], merges=merges, legacy=legacy)
-    tokenizer.chat_template = LLAMA_2
-    add_image_token(tokenizer)
-    return tokenizer
+    model: dict[str, Any] = json.loads(trained.to_str())["model"]
+    return model
 
 
 def whole_words() -> Any:
