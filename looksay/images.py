@@ -153,9 +153,10 @@ def load_rgb(
     source: Path | bytes | Pillow.Image, *, max_side_px: int | None = None
 ) -> Pillow.Image:
     """Open and decode in one step; see `open_image` and `upright_rgb`. A picture that is decoded
-    already is not changed; without a limit and in RGB it is returned itself."""
+    already is not changed; where there is nothing to do to it, it is returned itself."""
     if isinstance(source, Pillow.Image):
-        if source.mode == "RGB" and (not max_side_px or max(source.size) <= max_side_px):
+        fits = not max_side_px or max(source.size) <= max_side_px
+        if fits and source.mode == "RGB" and orientation(source) == 1:
             return source
         return upright_rgb(source.copy(), max_side_px=max_side_px)
     with open_image(source) as image:
