@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -62,10 +62,12 @@ class Feed:
         world: int = 1,
         position: Position | None = None,
         pad_id: int = 0,
+        image_id: int | None = None,
         workers: int = 0,
     ) -> None:
         self._stage, self._seed = stage, seed
-        self._rank, self._world, self._pad_id = rank, world, pad_id
+        self._rank, self._world = rank, world
+        self._pad_id, self._image_id = pad_id, image_id
         self._position = position or Position()
         self._encoder = encoder(stage.data, encode, workers)
         self._order = Order(stage.data.size, seed)
@@ -144,6 +146,12 @@ class Feed:
 
     def _checked(self, sequence: Sequence, number: int) -> Sequence:
         stage, length = self._stage, len(sequence.ids)
+        if length > stage.max_length and stage.overlong == "cut":
+            # LLaVA cuts after the images stand in the text (llava_arch.py), at 2,048 by default.
+            kept = sequence.ids[: stage.max_length]
+            if self._image_id not in sequence.ids[stage.max_length :]:
+                sequence = replace(sequence, ids=kept, labels=sequence.labels[: stage.max_length])
+                length = len(kept)
         if length > stage.max_length:
             found = stage.data.example(self.index(number)).id
             raise InputError(

@@ -226,6 +226,7 @@ class _Run:
                 world=self.world,
                 position=position,
                 pad_id=_pad_id(self.model),
+                image_id=getattr(getattr(self.model, "prompter", None), "image_id", None),
                 workers=workers,
             ) as feed,
             _recomputing(self.model, stage),

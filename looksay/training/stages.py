@@ -39,7 +39,9 @@ class Stage:
     tokens_per_batch: int = 4096
     """Budget of a packed batch of one device (rows × length): at most this many ids."""
     max_length: int = 2048
-    """Ids of one example, and of one packed row; longer examples are an error that names them."""
+    """Ids of one example, and of one packed row."""
+    overlong: Literal["error", "cut"] = "error"
+    """A longer example: an error that names it, or the end of its text is cut off (never an image)."""
     pack: bool = True
     examples_per_batch: int | None = None
     """Where given, a batch holds exactly this many examples, whatever their length."""

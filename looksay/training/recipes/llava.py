@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from looksay.data.dataset import Source
 from looksay.data.sources import scenes as talks
 from looksay.models.connectors import Linear
-from looksay.models.families.llava import Llava
+from looksay.models.families.llava import Llava, llava_7b, llava_13b
 from looksay.training.recipes import _small
+from looksay.training.recipes._published import Outline, published
+from looksay.training.recipes._published import outline as published_outline
 from looksay.training.stages import Stage
+
+PUBLISHED = {"7b": llava_7b, "13b": llava_13b}
+"""The model of the paper before training, by size: released towers and language models."""
 
 
 def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[Llava, list[Stage]]:
@@ -70,3 +76,38 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
             weight_decay=0.01,
         ),
     ]
+
+
+def paper(
+    align: Source,
+    instruct: Source | None = None,
+    scienceqa: Source | None = None,
+    *,
+    devices: int = 8,
+    examples_per_device: int = 4,
+) -> list[Stage]:
+    """The paper's stages (section 4.2) for a model of `llava_7b`: 595K image–text pairs, one epoch, the
+    matrix alone; then 158K instructions, three epochs, or ScienceQA (answer after reasoning), twelve.
+
+    `align` and `instruct` read LLaVA-CC3M-Pretrain-595K's chat.json and llava_instruct_158k.json
+    (looksay.data.sources.llava_instruct). For ScienceQA the paper names no batch of its own: 32, as for
+    the instructions. Raises InputError where the batch does not divide.
+    """
+    split: dict[str, Any] = {"devices": devices, "examples_per_device": examples_per_device}
+    stages = [
+        published(
+            "align", align, {"connector": 2e-3}, batch=128, epochs=1, template="plain", **split
+        )
+    ]
+    both = {"connector": 2e-5, "language": 2e-5}
+    for name, data, epochs in (("instruct", instruct, 3), ("scienceqa", scienceqa, 12)):
+        if data is not None:
+            stages.append(
+                published(name, data, both, batch=32, epochs=epochs, template="v1", **split)
+            )
+    return stages
+
+
+def outline(size: str = "7b") -> Outline:
+    """The published model without weights: 224 px, one matrix; sizes 7b and 13b."""
+    return published_outline(size, side_px=224, mlp=False)

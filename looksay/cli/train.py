@@ -1,0 +1,251 @@
+"""The command that trains: any family, on scenes or on your own data, and the plan of it beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from looksay.cli import console
+from looksay.cli.options import TRAIN, app
+from looksay.errors import InputError, MissingDependency, UnknownName
+
+if TYPE_CHECKING:
+    from looksay.training.stages import Stage
+
+RECIPES = "looksay.training.recipes"
+
+
+@app.command(rich_help_panel=TRAIN)
+def train(
+    family: Annotated[str, typer.Argument(help="What to train: llava, llava15.")],
+    data: Annotated[
+        str, typer.Option("--data", help="scenes, or a file or folder of your own (docs/data.md).")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the result, used as local:DIR.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", help="Folder that image names in the data start from."),
+    ] = None,
+    size: Annotated[
+        str,
+        typer.Option("--size", help="tiny, mini (from nothing); 7b, 13b (the published parts)."),
+    ] = "mini",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Go on from a trained model: a folder of looksay train, or mini."
+        ),
+    ] = None,
+    chosen: Annotated[
+        str | None, typer.Option("--stages", help="Only these stages, with commas.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Steps of each stage, instead of its own.")
+    ] = None,
+    lora: Annotated[
+        bool, typer.Option("--lora", help="Train an adapter of the language model only.")
+    ] = False,
+    qlora: Annotated[
+        bool, typer.Option("--qlora", help="The same over weights held in 4 bit.")
+    ] = False,
+    batch: Annotated[
+        int, typer.Option("--batch", min=1, help="Examples per device at once (own data).")
+    ] = 16,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed, another run.")] = 0,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over, whatever lies in the folder.")
+    ] = False,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device", help="auto, cpu, cuda or mps; with --plan a name such as a100-80gb."
+        ),
+    ] = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="auto, bf16 or fp32.")] = "auto",
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that prepare examples.")
+    ] = 0,
+    save_every: Annotated[
+        int, typer.Option("--save-every", min=1, help="Steps between two states to resume from.")
+    ] = 500,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what would train, hold and cost.")
+    ] = False,
+    devices: Annotated[
+        int, typer.Option("--devices", min=1, help="With --plan: how many devices.")
+    ] = 1,
+    price: Annotated[
+        float, typer.Option("--price", min=0, help="With --plan: USD per hour and device.")
+    ] = 0.0,
+) -> None:
+    """Train a model on scenes or on your own data. The same command goes on where it was broken off."""
+    from looksay import plugins
+
+    recipe = plugins.load(RECIPES, family, "recipe")
+    if plan:
+        _plan(
+            recipe,
+            data,
+            images,
+            size,
+            start,
+            chosen,
+            steps,
+            lora,
+            qlora,
+            batch,
+            device,
+            devices,
+            price,
+        )
+        return
+    if out is None:
+        raise InputError(
+            "Where should the model go? Add --out FOLDER (or --plan to only estimate)."
+        )
+    try:
+        from looksay.training.loop import train as run
+    except ImportError as error:
+        raise MissingDependency("Training", "train", str(error.name)) from error
+    model, stages = _made(recipe, data, images, size, start, batch, seed, lora, qlora)
+    stages = _chosen(stages, chosen, steps)
+    run(
+        model,
+        stages,
+        out,
+        seed=seed,
+        resume=not fresh,
+        device=device,
+        precision=precision,
+        workers=workers,
+        save_every=save_every,
+        card={"data": data, "from": start, "size": size},
+    )
+    console.out.print(
+        f"The model lies in {escape(str(out))}; its curve in {escape(str(out / 'curve.svg'))}."
+    )
+    console.out.print(f'Next: looksay ask IMAGE "What is there?" --model local:{escape(str(out))}')
+
+
+def _made(
+    recipe: Any,
+    data: str,
+    images: Path | None,
+    size: str,
+    start: str | None,
+    batch: int,
+    seed: int,
+    lora: bool,
+    qlora: bool,
+) -> tuple[Any, list[Stage]]:
+    """The model to begin with, and all stages of the recipe for this data."""
+    from looksay.training.recipes import _published
+
+    if data == "scenes":
+        model, stages = recipe.scenes(size, seed)
+        if start is not None:
+            model = _loaded(start)
+            stages = [s for s in stages if set(s.trains) <= {"connector", "language"}]
+        return model, _published.lora(stages, quantize=qlora) if lora or qlora else stages
+    source = _source(data, images, seed)
+    if size in recipe.PUBLISHED:
+        stages = _papers(recipe, source, batch)
+        model = recipe.PUBLISHED[size]() if start is None else _loaded(start)
+    else:
+        stages = _published.own(source, fresh=start is None, examples=batch)
+        model = recipe.scenes(size, seed)[0] if start is None else _loaded(start)
+    return model, _published.lora(stages, quantize=qlora) if lora or qlora else stages
+
+
+def _papers(recipe: Any, source: Any, batch: int, devices: int | None = None) -> list[Stage]:
+    import os
+
+    found = devices or int(os.environ.get("WORLD_SIZE", "1"))
+    stages: list[Stage] = recipe.paper(source, source, devices=found, examples_per_device=batch)
+    return stages
+
+
+def _source(data: str, images: Path | None, seed: int) -> Any:
+    from looksay.data.opening import open_source
+
+    source = open_source(data, images, seed)
+    if source.size == 0:
+        raise InputError(f"{data} holds no example.")
+    return source
+
+
+def _loaded(start: str) -> Any:
+    from importlib.resources import files
+
+    from looksay.models import checkpoint
+
+    folder = (
+        Path(str(files("looksay"))) / "mini"
+        if start == "mini"
+        else Path(start.removeprefix("local:"))
+    )
+    return checkpoint.load(folder)
+
+
+def _chosen(stages: list[Stage], names: str | None, steps: int | None) -> list[Stage]:
+    known = {stage.name: stage for stage in stages}
+    if names is not None:
+        wanted = [name.strip() for name in names.split(",")]
+        for name in wanted:
+            if name not in known:
+                raise UnknownName("stage of this recipe", name, known)
+        stages = [known[name] for name in wanted]
+    return stages if steps is None else [replace(stage, steps=steps) for stage in stages]
+
+
+def _plan(
+    recipe: Any,
+    data: str,
+    images: Path | None,
+    size: str,
+    start: str | None,
+    chosen: str | None,
+    steps: int | None,
+    lora: bool,
+    qlora: bool,
+    batch: int,
+    device: str,
+    devices: int,
+    price: float,
+) -> None:
+    """Print the plan. A published model is an outline here: none of its weights is looked for."""
+    try:
+        from looksay.training import plan as planning
+        from looksay.training.recipes import _published
+    except ImportError as error:
+        raise MissingDependency("Planning a training", "train", str(error.name)) from error
+    device = {"auto": "cpu", "cuda": "h100"}.get(device, device)
+    if device not in planning.DEVICES:
+        raise UnknownName("device in the table of plans", device, planning.DEVICES)
+    frozen_bytes = 4.0
+    if size in recipe.PUBLISHED and data != "scenes":
+        outlined = recipe.outline(size)
+        parts, image, tower = outlined.parts, outlined.image_tokens, outlined.tower_tokens
+        stages = _papers(recipe, _source(data, images, 0), batch, devices)
+        stages = _published.lora(stages, quantize=qlora) if lora or qlora else stages
+        frozen_bytes = 2.0
+    else:
+        model, stages = _made(recipe, data, images, size, start, batch, 0, lora, qlora)
+        parts, image, tower = model.parts, model.prompter.image_tokens, model.tower.tokens
+    lines = planning.plan(
+        parts,
+        _chosen(stages, chosen, steps),
+        device=device,
+        devices=devices,
+        price_usd_per_hour=price,
+        image_tokens=image,
+        tower_tokens=tower,
+        frozen_bytes=frozen_bytes,
+    )
+    console.out.print(escape(planning.told(lines, device, devices, price)))

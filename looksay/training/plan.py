@@ -1,0 +1,223 @@
+"""What a run will train, hold and cost, from shapes alone: nothing is loaded and nothing is run.
+
+Every figure is an estimate: FLOPs by counting matrix products (2 per weight and id forwards, as many
+again for each gradient), memory by the formula of Korthikanti et al. (2205.05198, section 4), time by an
+assumed share of the device's peak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from looksay.errors import UnknownName
+from looksay.training.stages import Stage
+
+ORDER = ("tower", "connector", "language")
+"""Gradients flow backwards from the last to the first part that trains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Peak of dense bf16 matrix products in FLOP/s and memory in bytes, as the vendor states them."""
+
+    peak: float
+    memory: float
+    used: float = 0.4
+    """Assumed share of the peak (MFU)."""
+
+
+DEVICES = {
+    "h200": Device(989e12, 141e9),
+    "h100": Device(989e12, 80e9),
+    "a100-80gb": Device(312e12, 80e9),
+    "a100-40gb": Device(312e12, 40e9),
+    "l40s": Device(362e12, 48e9),
+    "l4": Device(121e12, 24e9),
+    "rtx4090": Device(165e12, 24e9),
+    "rtx3090": Device(71e12, 24e9),
+    "cpu": Device(0.1e12, 16e9, 0.3),
+}
+"""A laptop's CPU is far from one number: 2 cores, some 0.1 TFLOP/s in fp32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The plan of one stage on one device."""
+
+    stage: str
+    trains: Mapping[str, int]
+    """Learning parameters by part."""
+    frozen: int
+    steps: int
+    tokens: int
+    """Ids per step over all devices, padding included."""
+    memory: Mapping[str, float]
+    """Bytes per device: weights, gradients, optimizer, activations."""
+    flops: float
+    """Of all steps."""
+    hours: float
+    cost_usd: float
+
+
+def plan(
+    parts: Mapping[str, Any],
+    stages: Sequence[Stage],
+    *,
+    device: str = "h100",
+    devices: int = 1,
+    price_usd_per_hour: float = 0.0,
+    image_tokens: int = 0,
+    tower_tokens: int = 0,
+    text_tokens: int = 200,
+    frozen_bytes: float = 4.0,
+) -> list[Line]:
+    """A line per stage. `parts` are modules (on the meta device too); ids per example are the image's and
+    `text_tokens`, where a stage does not count ids itself. Raises UnknownName for a device without
+    figures."""
+    if device not in DEVICES:
+        raise UnknownName("device in the table of plans", device, DEVICES)
+    chosen = DEVICES[device]
+    lines = []
+    for stage in stages:
+        line = _line(parts, stage, devices, image_tokens, tower_tokens, text_tokens, frozen_bytes)
+        hours = line["flops"] / (chosen.peak * chosen.used * devices) / 3600
+        cost = hours * price_usd_per_hour * devices
+        lines.append(Line(**line, hours=hours, cost_usd=cost))
+    return lines
+
+
+def _line(
+    parts: Mapping[str, Any],
+    stage: Stage,
+    devices: int,
+    image_tokens: int,
+    tower_tokens: int,
+    text_tokens: int,
+    frozen_bytes: float,
+) -> dict[str, Any]:
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    unknown = next((name for name in stage.trains if name not in sizes), None)
+    if unknown is not None:
+        raise UnknownName("part of this model", unknown, sizes)
+    trains = {name: sizes[name] for name in stage.trains}
+    if stage.adapter is not None and stage.adapter.part in trains:
+        part = parts[stage.adapter.part]
+        trains[stage.adapter.part] = _adapter_size(part, stage.adapter.rank)
+    each = text_tokens + image_tokens
+    if "lm" not in stage.objectives:
+        each = 0
+    examples = stage.examples_per_batch or max(1, stage.tokens_per_batch // max(1, each))
+    rows = examples * each if stage.examples_per_batch else stage.tokens_per_batch
+    ids = rows if each else 0
+    flows = [name for name in ORDER if name in sizes]
+    first = min((flows.index(n) for n in trains if n in flows), default=0)
+    flops = activations = 0.0
+    for place, name in enumerate(flows):
+        if name == "language" and not ids:
+            continue
+        seen = ids if name == "language" else examples * tower_tokens
+        forward = 2.0 * _multiplied(parts[name]) * seen
+        length = min(stage.max_length, max(each, 1)) if name == "language" else tower_tokens
+        depth, width = _stack(parts[name])
+        forward += 4.0 * depth * width * length * seen
+        backward = (place >= first) * (1 + (name in trains and stage.adapter is None))
+        again = stage.checkpoint_activations and place >= first
+        flops += forward * (1 + backward + again)
+        if place >= first:
+            one = 34.0 * width * seen
+            kept = 2.0 * width * seen * depth + one if again else one * depth
+            activations += kept
+    learned = sum(trains.values())
+    whole = sum(sizes.values())
+    packed = 0.5 if stage.adapter is not None and stage.adapter.quantize else frozen_bytes
+    frozen = whole - sum(
+        sizes[n] for n in trains if stage.adapter is None or n != stage.adapter.part
+    )
+    return {
+        "stage": stage.name,
+        "trains": trains,
+        "frozen": frozen,
+        "steps": stage.steps,
+        "tokens": ids * stage.accumulate * devices,
+        "memory": {
+            "weights": 4.0 * learned + packed * frozen,
+            "gradients": 4.0 * learned,
+            "optimizer": 8.0 * learned,
+            "activations": activations,
+        },
+        "flops": flops * stage.accumulate * devices * stage.steps,
+    }
+
+
+def _multiplied(part: Any) -> int:
+    """Weights that every id is multiplied with: all matrices but tables of embeddings."""
+    from torch import nn
+
+    tables = {id(m.weight) for m in part.modules() if isinstance(m, nn.Embedding)}
+    heads = {id(m.weight) for m in part.modules() if isinstance(m, nn.Linear)}
+    return sum(
+        p.numel()
+        for p in part.parameters()
+        if p.dim() >= 2 and (id(p) not in tables or id(p) in heads)
+    )
+
+
+def _stack(part: Any) -> tuple[int, int]:
+    """Layers of the longest stack in a part, and the width that they pass on."""
+    from torch import nn
+
+    stacks = [m for m in part.modules() if isinstance(m, nn.ModuleList)]
+    depth = max((len(m) for m in stacks), default=1)
+    config = getattr(getattr(part, "model", part), "config", None)
+    width = getattr(config, "hidden_size", None) or getattr(part, "width", None) or 1
+    return depth, int(width)
+
+
+def _adapter_size(part: Any, rank: int) -> int:
+    from torch import nn
+
+    inner = getattr(part, "model", part)
+    output = inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None
+    linear = [m for m in part.modules() if isinstance(m, nn.Linear) and m is not output]
+    return sum(rank * (m.in_features + m.out_features) for m in linear)
+
+
+def told(lines: Sequence[Line], device: str, devices: int, price_usd_per_hour: float) -> str:
+    """The plan as text."""
+    chosen = DEVICES[device]
+    rows = [
+        f"Plan for {devices} × {device} ({chosen.peak / 1e12:g} TFLOP/s bf16, {chosen.memory / 1e9:g} GB; "
+        f"{chosen.used:.0%} of the peak assumed). All figures are estimates."
+    ]
+    for line in lines:
+        trains = ", ".join(f"{name} {count:,}" for name, count in line.trains.items())
+        held = sum(line.memory.values())
+        each = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in line.memory.items())
+        rows += [
+            f"Stage {line.stage}: {line.steps:,} steps of {line.tokens:,} ids",
+            f"  trains {trains}; frozen {line.frozen:,}",
+            f"  memory {held / 1e9:.1f} GB per device ({each})"
+            + (
+                ""
+                if held < chosen.memory
+                else f": MORE THAN THE {chosen.memory / 1e9:g} GB THERE ARE"
+            ),
+            f"  {line.flops:.2e} FLOPs, {_time(line.hours)}"
+            + (f", {line.cost_usd:.2f} USD" if price_usd_per_hour else ""),
+        ]
+    hours = sum(line.hours for line in lines)
+    rows.append(
+        f"In all {_time(hours)}"
+        + (
+            f", {sum(line.cost_usd for line in lines):.2f} USD at {price_usd_per_hour:g} USD per hour and device"
+            if price_usd_per_hour
+            else ""
+        )
+    )
+    return "\n".join(rows)
+
+
+def _time(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min"

@@ -1,0 +1,127 @@
+"""What the recipes for real data share: batches as published, and the outlines of the published models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from looksay.data.dataset import Source
+from looksay.errors import InputError
+from looksay.training.stages import Adapter, Stage
+
+LORA = Adapter(part="language", rank=128, alpha=256, dropout=0.05, targets="all-linear")
+"""LLaVA-1.5's LoRA (scripts/v1_5/finetune_lora.sh): all linear layers of the language model but its head."""
+LORA_RATES = {"connector": 2e-5, "language": 2e-4}
+
+
+def published(
+    name: str,
+    data: Source,
+    trains: Mapping[str, float],
+    *,
+    batch: int,
+    epochs: int,
+    devices: int,
+    examples_per_device: int,
+    template: str,
+    adapter: Adapter | None = None,
+) -> Stage:
+    """A stage with LLaVA's settings: AdamW without decay, cosine after 3% warm-up, activations computed
+    again, texts cut at 2,048 ids. The batch is split over devices and accumulation, which changes no
+    number. Raises InputError where it does not divide."""
+    at_once = devices * examples_per_device
+    if batch % at_once:
+        raise InputError(
+            f"A batch of {batch} does not divide into {devices} devices × {examples_per_device} examples. "
+            "Choose divisors."
+        )
+    if data.size is None:
+        raise InputError(f"The stage {name!r} counts epochs, so its data need an end.")
+    return Stage(
+        name,
+        trains,
+        data,
+        steps=max(1, data.size * epochs // batch),
+        template=template,
+        examples_per_batch=examples_per_device,
+        accumulate=batch // at_once,
+        max_length=2048,
+        overlong="cut",
+        schedule="cosine",
+        warmup=0.03,
+        weight_decay=0.0,
+        checkpoint_activations=True,
+        adapter=adapter,
+    )
+
+
+def lora(stages: list[Stage], *, quantize: bool = False) -> list[Stage]:
+    """The same stages with LLaVA-1.5's LoRA (QLoRA: nf4) wherever the language model trains."""
+    from dataclasses import replace
+
+    adapter = replace(LORA, quantize="nf4" if quantize else None)
+    return [
+        replace(s, adapter=adapter, trains={**s.trains, **LORA_RATES})
+        if "language" in s.trains
+        else s
+        for s in stages
+    ]
+
+
+def own(data: Source, *, fresh: bool, examples: int = 16, epochs: int = 10) -> list[Stage]:
+    """Stages for data of one's own: a model that has learned before goes through LLaVA's two, one from
+    nothing (`fresh`) trains all parts at once."""
+    steps = max(50, min(5000, (data.size or 10_000) * epochs // examples))
+    common: dict[str, Any] = {"data": data, "examples_per_batch": examples, "overlong": "cut"}
+    if fresh:
+        rates = {"tower": 1e-3, "connector": 1e-3, "language": 1e-3}
+        return [Stage("all", rates, steps=steps, **common)]
+    return [
+        Stage("align", {"connector": 1e-3}, steps=max(20, steps // 4), **common),
+        Stage("instruct", {"connector": 2e-4, "language": 2e-4}, steps=steps, **common),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A model without weights: its parts on the meta device, and what a plan wants to know besides."""
+
+    parts: Mapping[str, Any]
+    image_tokens: int
+    tower_tokens: int
+
+
+def outline(size: str, *, side_px: int, mlp: bool) -> Outline:
+    """LLaVA with Vicuna 7b or 13b over CLIP ViT-L/14, from the published geometry; nothing is loaded."""
+    import torch
+    from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+
+    from looksay.models import connectors
+
+    width, inner, layers, heads = (4096, 11008, 32, 32) if size == "7b" else (5120, 13824, 40, 40)
+    with torch.device("meta"):
+        tower = CLIPVisionModel(
+            CLIPVisionConfig(
+                hidden_size=1024,
+                intermediate_size=4096,
+                num_hidden_layers=24,
+                num_attention_heads=16,
+                image_size=side_px,
+                patch_size=14,
+            )
+        )
+        language = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=32000,
+                hidden_size=width,
+                intermediate_size=inner,
+                num_hidden_layers=layers,
+                num_attention_heads=heads,
+                num_key_value_heads=heads,
+            )
+        )
+        connector = connectors.MLP(1024, width) if mlp else connectors.Linear(1024, width)
+    tokens = (side_px // 14) ** 2
+    parts = {"tower": tower, "connector": connector, "language": language}
+    return Outline(parts, tokens, tokens + 1)
