@@ -127,7 +127,7 @@ def _told(event: dict[str, Any]) -> str:
 @app.command(rich_help_panel=SEE)
 def models(as_json: JsonOption = False) -> None:
     """Models worth knowing, and which of them are there on this machine."""
-    from looksay.backends import auto
+    from looksay.backends import auto, mini
 
     with console.spinner("Looking for models", as_json):
         found = auto.available()
@@ -160,4 +160,7 @@ def models(as_json: JsonOption = False) -> None:
         how = "[green]here[/]" if row.ready else f"to get it: {escape(row.get)}"
         console.out.print(f"[bold]{escape(names)}[/] {how}")
         console.out.print(f"    {escape(preset.title)}: {escape(', '.join(facts))}")
+    if mini.is_here():
+        console.out.print("[bold]mini[/] [green]here[/]")
+        console.out.print("    The small model that ships: knows drawn scenes, not photographs.")
     console.out.print("(?) could not be confirmed at its source.")

@@ -213,6 +213,24 @@ def looksay(*words: str | Path, typed: str = "") -> subprocess.CompletedProcess[
     )
 
 
+def test_export_for_other_programs(folder: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForImageTextToText
+
+    out = tmp_path / "out"
+    done = looksay("export", folder, "--to", "transformers", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert f"hub:{out}" in done.stdout
+    assert AutoModelForImageTextToText.from_pretrained(out).config.model_type == "llava"
+    for words, said in (
+        (("--to", "transformers", "--out", out), "not empty"),
+        (("--to", "gguf", "--out", tmp_path / "x"), "--to transformers"),
+        (("--to", "transformers"), "--out DIR"),
+    ):
+        refused = looksay("export", folder, *words)
+        assert refused.returncode == 2
+        assert said in refused.stderr
+
+
 @pytest.mark.slow
 def test_it_describes_chats_and_answers(folder: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
