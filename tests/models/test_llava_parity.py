@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra local")
-from models.tiny import enliven, language_config, tiny_llava, vision_config, word_tokenizer  # noqa: E402
+from models import tiny  # noqa: E402
+from models.tiny import enliven, tiny_llava, word_tokenizer  # noqa: E402
 from PIL import Image as Pillow  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
@@ -31,11 +33,11 @@ def reference(vision: str, language: str) -> Any:
     from transformers import LlavaConfig, LlavaForConditionalGeneration
 
     words = word_tokenizer()
-    text = language_config(language, len(words))
+    text = tiny.language_config(language, len(words))
     if language == "opt":
         text.tie_word_embeddings = False  # the official class can tie models with embed_tokens only
     config = LlavaConfig(
-        vision_config=vision_config(vision),
+        vision_config=tiny.vision_config(vision),
         text_config=text,
         image_token_index=words.convert_tokens_to_ids("<image>"),
         image_seq_length=16,
@@ -242,7 +244,7 @@ def test_a_placeholder_beyond_the_vocabulary_gets_a_row_that_never_wins(tmp_path
 
     words = word_tokenizer()
     ours = tiny_llava(tokenizer=words)
-    short = language_config("llama", 7)  # "<image>" is id 7: the first that the model lacks
+    short = tiny.language_config("llama", 7)  # "<image>" is id 7: the first that the model lacks
     torch.manual_seed(0)
     language = Language(enliven(AutoModelForCausalLM.from_config(short)))
     model = Llava(ours.tower, ours.connector, language, words).eval()
@@ -328,3 +330,63 @@ def test_the_qformer_is_that_of_blip2() -> None:
     with torch.inference_mode():
         expected = hf(ours.query_tokens.expand(2, -1, -1), encoder_hidden_states=features)
         torch.testing.assert_close(ours.read(features), expected.last_hidden_state, **CLOSE)
+
+
+TURNS = (
+    Message("system", ("you see .",)),
+    Message("user", ("what is this ?", picture(1), "and this ?", picture(2))),
+    Message("assistant", ("a dog and a cat",)),
+    Message("user", ("how many ?",)),
+)
+
+
+@pytest.mark.parametrize("template", [None, "v0", "v1", "llama_2", "mistral", "mpt"])
+def test_the_exported_processor_writes_our_prompts(tmp_path: Path, template: str | None) -> None:
+    from transformers import CLIPImageProcessorPil, LlavaProcessor
+
+    ours = tiny_llava(template=template, tokenizer=tiny.byte_tokenizer())
+    checkpoint.save(ours, tmp_path / "ours")
+    export(tmp_path / "ours", tmp_path / "official")
+    settings = json.loads((tmp_path / "official" / "processor_config.json").read_text())
+    settings.pop("processor_class")
+    chat = (tmp_path / "official" / "chat_template.jinja").read_text()
+    processor = LlavaProcessor(
+        CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+        ours.tokenizer,
+        chat_template=chat,
+        **settings,
+    )
+    for turns in (TURNS, TURNS[1:], TURNS[1:2], TURNS[3:]):
+        messages = [
+            {
+                "role": turn.role,
+                "content": [
+                    {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
+                    for part in turn.parts
+                ],
+            }
+            for turn in turns
+        ]
+        shown = [image.source for turn in turns for image in turn.images]
+        text = processor.apply_chat_template(messages, add_generation_prompt=True)
+        found = processor(images=shown or None, text=text, add_special_tokens=False)
+        conversation = Conversation(turns)
+        assert found["input_ids"][0] == ours.prompter.prompt(conversation, template)
+
+
+def test_the_hub_backend_says_of_an_export_what_the_model_says(tmp_path: Path) -> None:
+    from looksay.backends import hub
+    from looksay.backends.base import LoadOptions
+
+    ours = tiny_llava()
+    checkpoint.save(ours, tmp_path / "ours")
+    export(tmp_path / "ours", tmp_path / "official")
+    backend = hub.load(str(tmp_path / "official"), LoadOptions(dtype="float32", device="cpu"))
+    options = Options(max_tokens=16)
+    for seed in range(3):
+        buffer = io.BytesIO()
+        picture(seed).source.save(buffer, "PNG")
+        prompt = Conversation.ask(Image(buffer.getvalue()), "what is this ?")
+        (completion,) = backend.complete([prompt], options)
+        assert completion.error is None
+        assert completion.text == ours.generate([prompt], options)[0].text

@@ -19,6 +19,7 @@ from torch import Tensor
 from looksay.errors import InputError, plainly
 from looksay.models import checkpoint
 from looksay.models.connectors import MLP, Linear
+from looksay.models.families._llava_chat import jinja
 from looksay.models.families.llava import Llava
 from looksay.models.language import Language
 from looksay.models.prompting import add_image_token
@@ -170,6 +171,9 @@ def export(model: Llava, out: Path) -> None:
         pad_token_id=model.tokenizer.pad_token_id,
     ).save_pretrained(out)
     model.tokenizer.save_pretrained(out)
+    chat = jinja(model.tokenizer, model.template, model.image_token)
+    if chat is not None:
+        (out / "chat_template.jinja").write_text(chat, "utf-8")
     checkpoint.write_weights(state, out / "model.safetensors")
     _save_processor(model, out)
 
