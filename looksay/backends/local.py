@@ -28,6 +28,8 @@ SMALL, SMALL_BATCH = 100_000_000, 16
 at a time came 4.8 times as fast as one by one."""
 WINDOW = 4
 """Conversations are drawn for so many batches at once, so that those of one length come together."""
+SCENES = {"describe": "Describe the picture in detail.", "languages": ["en"], "draft": True}
+"""What the card of a model says that was trained on scenes, unless it says otherwise itself."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
@@ -163,6 +165,8 @@ def open_folder(
     except ImportError as error:
         raise MissingDependency(name, "local", error.name or "torch") from error
     content = checkpoint.read(folder)
+    own = content["card"]
+    content["card"] = {**(SCENES if own.get("data") == "scenes" else {}), **own, **(card or {})}
     device = _device.device_for(options.device)
     dtype = _device.dtype_for(options.dtype, device)
     try:
@@ -178,7 +182,7 @@ def open_folder(
         cast(Speaker, model),
         model.device,
         "-".join([_fingerprint(folder, content), str(dtype).removeprefix("torch.")]),
-        {**content["card"], **(card or {})},
+        content["card"],
         options.batch_size or default,
         model.prompter.image_tokens,
     )

@@ -165,6 +165,15 @@ def test_the_card_says_how_to_ask(folder: Path, build: Any) -> None:
     # Without words, the model's own words are asked.
     assert only(told, asked(1, "")).text == only(told, asked(1, "describe the picture")).text
     assert load(f"local:{build()}").profile.instructable
+    trained = load(f"local:{build(data='scenes', size='tiny')}").profile
+    assert (trained.instructable, trained.draft, trained.languages) == (False, True, ("en",))
+
+
+def test_models_of_scenes_are_asked_in_the_words_that_they_learned() -> None:
+    from looksay.backends.local import SCENES
+    from looksay.data.sources.scenes import DESCRIBE
+
+    assert SCENES["describe"] == DESCRIBE
 
 
 def test_mistakes_are_told(folder: Path, tmp_path: Path) -> None:
