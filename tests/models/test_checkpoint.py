@@ -271,9 +271,7 @@ def test_defects_are_told_plainly(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has format 2; this program reads 1"):
         checkpoint.load(tmp_path)
     rewritten(family="lava")
-    with pytest.raises(
-        UnknownName, match=r"no model family 'lava'. Did you mean 'llava'"
-    ):
+    with pytest.raises(UnknownName, match=r"no model family 'lava'. Did you mean 'llava'"):
         checkpoint.load(tmp_path)
     foreign = json.loads(json.dumps(content["parts"]))
     foreign["tower"]["class"] = "os:system"
