@@ -126,10 +126,12 @@ def ask(
                 "cost_usd": answer.cost_usd,
             }
         )
-    else:
+    elif answer.text.strip():
         console.say(answer.text + "\n")
         if answer.finish_reason == "length":
             console.err.print("(cut off at --max-tokens)")
+    if not answer.text.strip():
+        raise BackendError(f"{backend.name}: the answer is empty.")
 
 
 def _is_file(word: str) -> bool:
@@ -262,6 +264,8 @@ def _command(talk: Talk, line: str, fetch: bool, at_terminal: bool) -> bool:
     elif name in ("/save", "/save!"):
         if not rest:
             raise InputError("Expected a file: /save talk.md")
+        if not talk.turns:
+            raise InputError("Nothing was said yet, so there is nothing to save.")
         path = Path(rest).expanduser()
         if path.exists() and name == "/save" and not _may_overwrite(path, at_terminal):
             console.err.print("Not saved.")

@@ -31,6 +31,9 @@ def scenes(
     columns: Annotated[
         int, typer.Option("--columns", min=1, max=50, help="Scenes in a row of the sheet.")
     ] = 4,
+    captions: Annotated[
+        bool, typer.Option("--captions/--no-captions", help="Descriptions below the scenes.")
+    ] = True,
     write: Annotated[
         tuple[str, Path] | None,
         typer.Option(
@@ -70,12 +73,13 @@ def scenes(
 
         if to.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
             raise InputError(f"{to} is no picture file. Expected .png, .jpg or .webp.")
-        picture = sheet([world.scene(start + i) for i in range(rows * columns)], columns)
+        chosen = [world.scene(start + i) for i in range(rows * columns)]
+        picture = sheet(chosen, columns, None if captions else ())
         try:
             picture.save(to)
         except OSError as error:
             raise InputError(f"{to} cannot be written: {plainly(error)}.") from None
-        console.out.print(f"Drew {rows * columns} scenes: {escape(str(to))}")
+        console.out.print(f"Drew {console.count(rows * columns, 'scene')}: {escape(str(to))}")
     if write is not None:
         form, folder = write
         for path in _write(form, folder, world, range(start, start + number)):

@@ -86,12 +86,13 @@ def test_faults_leave_the_talk_alive(photo: Path, tmp_path: Path) -> None:
         spoken(),
     ]
     with Faulty(script, pages=openai_models("m")) as server:
-        typed = "a\nb\n/image gone.jpg\n/image broken.jpg\n/image\n/dance\n/save talk.txt\nc\nd\n"
+        typed = "/save t.md\na\nb\n/image gone.jpg\n/image broken.jpg\n/image\n/dance\n/save talk.txt\nc\nd\n"
         done = chat(typed, photo, "-m", f"{server.url}/v1#m", cwd=tmp_path)
         last = server.posts[-2].body["messages"]
     assert done.returncode == 1
     assert done.stdout == "One.\nTwo.\n"
     for said in (
+        "Nothing was said yet",
         "too hot",
         "the answer is empty",
         "gone.jpg is not there",
@@ -221,18 +222,19 @@ class Terminal:
             start_new_session=True,
         )
         os.close(theirs)
-        self.seen = ""
+        self.seen, self.read_to = "", 0
 
-    def until(self, words: str, within_s: float = 60.0) -> str:
+    def until(self, words: str, within_s: float = 60.0) -> None:
+        """Wait for these words, after those that were waited for before."""
         import select
 
-        deadline, at = time.monotonic() + within_s, len(self.seen)
-        while words not in self.seen[at:]:
+        deadline = time.monotonic() + within_s
+        while (at := self.seen.find(words, self.read_to)) < 0:
             left = deadline - time.monotonic()
             assert left > 0, f"no {words!r} in {self.seen!r}"
             if select.select([self.ours], [], [], left)[0]:
                 self.seen += os.read(self.ours, 65536).decode("utf-8", "replace")
-        return self.seen[at:]
+        self.read_to = at + len(words)
 
     def type(self, line: str) -> None:
         os.write(self.ours, line.encode())

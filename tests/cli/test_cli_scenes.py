@@ -29,6 +29,10 @@ def test_a_contact_sheet(tmp_path: Path) -> None:
     other = tmp_path / "pairs.png"
     looksay("scenes", "--sheet", other, "--rows", "2", "--columns", "3", "--split", "pairs")
     assert other.read_bytes() != sheet.read_bytes()
+    alone = ["--rows", "1", "--columns", "1", "--no-captions", "--start", "3"]
+    looksay("scenes", "--sheet", other, *alone)
+    with Image.open(other) as drawn:
+        assert drawn.tobytes() == Scenes().scene(3).image().tobytes()
 
 
 def test_the_files_are_read_back(tmp_path: Path) -> None:
