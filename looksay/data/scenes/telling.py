@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from random import Random
 
 from looksay.data.scenes.world import Group, Relation, Scene
 
@@ -92,15 +91,13 @@ def captions(scene: Scene) -> list[str]:
 
 def listing(scene: Scene) -> str:
     """The scene as a list, for a language model alone: each object with size, name, column and row
-    (of 16), in random order; then the background, then the sign. A language model that cannot describe
+    (of 16), in reading order; then the background, then the sign. A language model that cannot describe
     from this list cannot describe from a picture either (the *text-only oracle*)."""
     cell = scene.size_px / CELLS
-    random = Random(f"{scene.id}-listing")
-    order = sorted(scene.things, key=lambda _: random.random())
     items = [
         f"{scene.groups[t.group].size} {scene.groups[t.group].noun.name} at"
         f" {int(t.box.centre[0] / cell)} {int(t.box.centre[1] / cell)}"
-        for t in order
+        for t in scene.things
     ]
     items.append(f"{scene.pattern} {scene.colour} background")
     if scene.sign:

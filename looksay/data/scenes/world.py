@@ -115,10 +115,10 @@ class Scene:
     colour: str
     pattern: str
     things: tuple[Thing, ...]
-    """In the order in which they are drawn; a later one may cover part of an earlier one, and the sign
-    a part of any."""
+    """In reading order, in which they are drawn too: a later one may cover part of an earlier one, and
+    the sign a part of any."""
     groups: tuple[Group, ...]
-    """In reading order of a description: by the mean of their centres, from the left."""
+    """In reading order of the first object of each."""
     sign: Sign | None
 
     def pixels(self) -> Pixels:
@@ -172,6 +172,12 @@ class Scene:
         if relation.side in ("left of", "above", "on"):
             return min(theirs) - max(ours)
         return min(ours) - max(theirs)
+
+
+def reading_order(box: Box, size_px: int) -> tuple[int, float]:
+    """Sorts boxes as a page is read: in eight bands from the top, each from the left."""
+    x, y = box.centre
+    return int(y * 8 / size_px), x
 
 
 def margin_px(size_px: int) -> float:
@@ -265,13 +271,8 @@ class Scenes:
         things = self._place(list(zip(nouns, counts, sizes, strict=True)), taken, random)
         if things is None:
             return None
-        order = sorted(
-            range(len(counts)),
-            key=lambda g: (
-                sum(t.box.centre[0] for t in things if t.group == g) / counts[g],
-                g,
-            ),
-        )
+        things.sort(key=lambda thing: reading_order(thing.box, self.size_px))
+        order = list(dict.fromkeys(thing.group for thing in things))
         rank = {group: place for place, group in enumerate(order)}
         return Scene(
             id=name,
