@@ -7,6 +7,7 @@ assumed share of the device's peak.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,9 +38,9 @@ DEVICES = {
     "l4": Device(121e12, 24e9),
     "rtx4090": Device(165e12, 24e9),
     "rtx3090": Device(71e12, 24e9),
-    "cpu": Device(0.1e12, 16e9, 0.3),
+    "cpu": Device(0.25e12, 16e9),
 }
-"""A laptop's CPU is far from one number: 2 cores, some 0.1 TFLOP/s in fp32."""
+"""A CPU is far from one number: here two cores with AVX-512, in fp32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,9 @@ class Line:
     frozen: int
     steps: int
     tokens: int
-    """Ids per step over all devices, padding included."""
+    """Ids per step over all devices, padding included; 0 where a stage learns from pictures alone."""
+    examples: int
+    """Examples per step over all devices."""
     memory: Mapping[str, float]
     """Bytes per device: weights, gradients, optimizer, activations."""
     flops: float
@@ -118,17 +121,21 @@ def _line(
         if name == "language" and not ids:
             continue
         seen = ids if name == "language" else examples * tower_tokens
-        forward = 2.0 * _multiplied(parts[name]) * seen
         length = min(stage.max_length, max(each, 1)) if name == "language" else tower_tokens
         depth, width = _stack(parts[name])
-        forward += 4.0 * depth * width * length * seen
+        forward = (2.0 * _multiplied(parts[name]) + 4.0 * depth * width * length) * seen
+        convolved = _convolved(parts[name])
+        if convolved is not None:
+            forward = convolved[0] * examples
         backward = (place >= first) * (1 + (name in trains and stage.adapter is None))
         again = stage.checkpoint_activations and place >= first
         flops += forward * (1 + backward + again)
         if place >= first:
             one = 34.0 * width * seen
-            kept = 2.0 * width * seen * depth + one if again else one * depth
-            activations += kept
+            if convolved is not None:
+                activations += 4.0 * convolved[1] * examples
+            else:
+                activations += 2.0 * width * seen * depth + one if again else one * depth
     learned = sum(trains.values())
     whole = sum(sizes.values())
     packed = 0.5 if stage.adapter is not None and stage.adapter.quantize else frozen_bytes
@@ -140,6 +147,7 @@ def _line(
         "trains": trains,
         "frozen": frozen,
         "steps": stage.steps,
+        "examples": examples * stage.accumulate * devices,
         "tokens": ids * stage.accumulate * devices,
         "memory": {
             "weights": 4.0 * learned + packed * frozen,
@@ -162,6 +170,30 @@ def _multiplied(part: Any) -> int:
         for p in part.parameters()
         if p.dim() >= 2 and (id(p) not in tables or id(p) in heads)
     )
+
+
+def _convolved(part: Any) -> tuple[float, float] | None:
+    """FLOPs of one picture and the numbers that its layers give, for a tower of convolutions, which use
+    a weight at many places: counted on the meta device. None for other parts."""
+    import torch
+    from torch import nn
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if sum(isinstance(m, nn.Conv2d) for m in part.modules()) < 2 or not hasattr(part, "size_px"):
+        return None
+    hollow = copy.deepcopy(part).to("meta").eval()
+    numbers = 0.0
+
+    def add(_: Any, __: Any, given: Any) -> None:
+        nonlocal numbers
+        numbers += given.numel() if isinstance(given, torch.Tensor) else 0
+
+    for module in hollow.modules():
+        if not any(module.children()):
+            module.register_forward_hook(add)
+    with FlopCounterMode(display=False) as counter:
+        hollow(torch.empty(1, 3, part.size_px, part.size_px, device="meta"))
+    return float(counter.get_total_flops()), numbers
 
 
 def _stack(part: Any) -> tuple[int, int]:
@@ -196,7 +228,8 @@ def told(lines: Sequence[Line], device: str, devices: int, price_usd_per_hour: f
         held = sum(line.memory.values())
         each = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in line.memory.items())
         rows += [
-            f"Stage {line.stage}: {line.steps:,} steps of {line.tokens:,} ids",
+            f"Stage {line.stage}: {line.steps:,} steps of {line.examples:,} examples"
+            + (f" ({line.tokens:,} ids)" if line.tokens else ""),
             f"  trains {trains}; frozen {line.frozen:,}",
             f"  memory {held / 1e9:.1f} GB per device ({each})"
             + (
@@ -220,4 +253,6 @@ def told(lines: Sequence[Line], device: str, devices: int, price_usd_per_hour: f
 
 
 def _time(hours: float) -> str:
-    return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min"
+    if hours >= 1:
+        return f"{hours:.1f} h"
+    return f"{hours * 60:.1f} min" if hours * 60 >= 1 else f"{hours * 3600:.0f} s"

@@ -1,0 +1,86 @@
+"""looksay train as a user types it: a plan, a run on one's own JSON, going on, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+
+from PIL import Image as Pillow
+
+pytestmark = [pytest.mark.local, pytest.mark.slow]
+
+
+def looksay(*arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LOOKSAY_PLAIN": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "looksay", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    entries = []
+    for number in range(10):
+        Pillow.new("RGB", (60, 40), (number * 25, 80, 120)).save(tmp_path / f"{number}.png")
+        turns = [
+            {"from": "human", "value": "<image>\nWhich shade is it?"},
+            {"from": "gpt", "value": f"Shade number {number}."},
+        ]
+        entries.append({"id": str(number), "image": f"{number}.png", "conversations": turns})
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps(entries), "utf-8")
+    return path
+
+
+def test_ten_images_of_ones_own_from_nothing_then_with_an_adapter(
+    own: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    asked = ("train", "llava", "--data", own, "--size", "tiny", "--steps", 12, "--batch", 4)
+    done = looksay(*asked, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert f"local:{out}" in done.stdout.replace("\n", "")
+    assert "trains tower" in done.stderr
+    again = looksay(*asked, "--out", out)
+    assert again.returncode == 0, again.stderr
+    assert "finished" in again.stderr
+    other = looksay(*asked, "--seed", 1, "--out", out)
+    assert other.returncode == 2
+    assert "--fresh" in other.stderr
+    tuned = tmp_path / "tuned"
+    options = ("--from", out, "--lora", "--stages", "instruct", "--steps", 4, "--out", tuned)
+    done = looksay("train", "llava", "--data", own, *options)
+    assert done.returncode == 0, done.stderr
+    answer = looksay("ask", own.parent / "3.png", "Which shade is it?", "--model", f"local:{tuned}")
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_the_plan_of_a_published_model_loads_nothing(own: Path, tmp_path: Path) -> None:
+    options = ("--size", "7b", "--device", "a100-80gb", "--devices", 8, "--price", 2, "--lora")
+    done = looksay("train", "llava15", "--data", own, *options, "--plan")
+    assert done.returncode == 0, done.stderr
+    assert "connector 20,979,712" in done.stdout
+    assert "USD" in done.stdout
+    assert not list(tmp_path.glob("run*"))
+
+
+def test_faults_of_the_user_are_sentences(own: Path, tmp_path: Path) -> None:
+    faults = {
+        ("train", "lava", "--data", own): "llava",
+        ("train", "llava", "--data", own): "--out",
+        ("train", "llava", "--data", tmp_path / "no.json", "--out", tmp_path / "o"): "no.json",
+        ("train", "llava", "--data", own, "--plan", "--device", "a1000"): "a100-80gb",
+        ("train", "llava", "--data", own, "--plan", "--size", "tiny", "--stages", "x"): "stage",
+    }
+    for arguments, expected in faults.items():
+        done = looksay(*arguments)
+        assert done.returncode == 2, done.stderr
+        assert expected in done.stderr.replace("\n", " ")
+        assert "Traceback" not in done.stderr
