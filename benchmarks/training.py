@@ -1,8 +1,8 @@
 """How fast the loop learns beside transformers' Trainer, and what the loss holds beside full logits.
 
-    python benchmarks/training.py [--examples 512] [--rounds 3]
+    python benchmarks/training.py [--examples 512] [--rounds 3] [--size mini]
 
-All arms train the same model (LLaVA of size mini on scenes, fp32, eager attention) on the same encoded
+All arms train the same model (LLaVA of size mini on scenes, its tower frozen, fp32, eager attention) on the same encoded
 examples in batches of the same budget; rounds alternate between the arms and the median counts. Tokens
 are those of the examples: padding is no work done.
 """
@@ -108,8 +108,8 @@ def by_loop(model, sequences, examples):
         return json.loads(lines[-1])["tokens_per_s"]
 
 
-def speed(count, rounds):
-    model, _ = llava.scenes("mini")
+def speed(count, rounds, size):
+    model, _ = llava.scenes(size)
     source = talks.read(3, mix=MIX)
     examples = [source.example(i) for i in range(count)]
     sequences = [model.encode(example) for example in examples]
@@ -167,10 +167,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--examples", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--size", default="mini")
     parser.add_argument("--peak", choices=["full", "chunked"])
     asked = parser.parse_args()
     if asked.peak:
         peak(asked.peak)
     else:
         memory()
-        speed(asked.examples, asked.rounds)
+        speed(asked.examples, asked.rounds, asked.size)
