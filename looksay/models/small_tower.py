@@ -11,7 +11,6 @@ Shapes: I images, C channels, H × W px, R × R cells (8 px), N = (R / 2)² toke
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from looksay.errors import InputError
+from looksay.models.fingerprint import fingerprint
 from looksay.types import Example
 
 CELL_PX = 8
@@ -91,12 +91,7 @@ class SmallTower(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the weights, as other towers have it."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().float().cpu().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return fingerprint(self)
 
     def prepare(self, image: Image.Image) -> Tensor:
         """A picture as float CHW from -1 to 1, resized to `size_px` (scenes have that size already)."""
