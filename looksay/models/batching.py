@@ -85,10 +85,9 @@ def pad(sequences: Iterable[Sequence], pad_id: int = 0, side: str = "right") -> 
     return collate([[sequence] for sequence in sequences], pad_id, side)
 
 
-def pack(sequences: Many[Sequence], max_length: int, tokens: int) -> list[list[Sequence]]:
-    """Rows of whole sequences, none longer than `max_length`, as many rows as it takes with at most
-    `tokens` ids wherever that holds them all; see `fit`."""
-    rows, _ = fit([len(s.ids) for s in sequences], max_length, tokens)
+def pack(sequences: Many[Sequence], max_length: int) -> list[list[Sequence]]:
+    """All sequences in rows of at most `max_length` ids; see `fit`, which can hold a budget as well."""
+    rows, _ = fit([len(s.ids) for s in sequences], max_length)
     return [[sequences[i] for i in row] for row in rows]
 
 

@@ -74,7 +74,7 @@ def test_packed_loss_and_gradients_equal_unpacked(language: str, attention: str)
     model = tiny_llava(language=language, attention=attention)
     model.train()
     found = sequences(model)
-    rows = pack(found, 128, 512)
+    rows = pack(found, 128)
     assert max(len(row) for row in rows) > 1
     ordered = [s for row in rows for s in row]
     assert len(ordered) == len(found)
