@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -19,12 +19,14 @@ from looksay.errors import InputError, LooksayError
 from looksay.models import checkpoint
 from looksay.models.batching import Batch
 from looksay.models.batching import Sequence as Encoded
+from looksay.models.fingerprint import fingerprint
 from looksay.training import adapters, optim, state
 from looksay.training.cache import Features
 from looksay.training.feed import Fed, Feed, Position
 from looksay.training.log import Log
 from looksay.training.recompute import recomputed
 from looksay.training.stages import Adapter, Stage
+from looksay.training.sums import Sums
 from looksay.types import Example
 
 
@@ -77,11 +79,11 @@ def train(
         if not resume:
             state.forget(run.out)
     run.accelerator.wait_for_everyone()
-    if state.finished(run.out, run.plan):
+    if state.finished(run.out, run.plan, run.origin):
         if run.main and not quiet:
             Log(run.out, quiet=False, write=False).say(f"{run.out} holds this run, finished.")
         return checkpoint.load(run.out, device=str(run.device))
-    found = state.load(run.out, run.plan) or state.State(run.plan)
+    found = state.load(run.out, run.plan, run.origin) or state.State(run.plan)
     kept: Features | None = None
     run.accelerator.wait_for_everyone()
     with Log(run.out, quiet=quiet or not run.main, offset=found.offset, write=run.main) as log:
@@ -98,48 +100,10 @@ def train(
         if run.main:
             checkpoint.save(model, run.out, **_card(dict(card or {}), stages, seed))
             log.draw()
-            state.finish(run.out, run.plan, {"seconds": run.seconds, "seed": seed})
+            facts = {"origin": run.origin, "seconds": run.seconds, "seed": seed}
+            state.finish(run.out, run.plan, facts)
     run.accelerator.wait_for_everyone()
     return model.eval()
-
-
-@dataclass
-class _Sums:
-    """Losses weighted by what they were taken over, since the last record; on the device."""
-
-    losses: dict[str, Tensor] = field(default_factory=dict)
-    counts: dict[str, float] = field(default_factory=dict)
-    tokens: int = 0
-    examples: int = 0
-    steps: int = 0
-    began: float = field(default_factory=time.monotonic)
-    norm: Tensor | None = None
-
-    def add(self, key: str, loss: Tensor, count: int) -> None:
-        term = loss.detach().float() * count
-        self.losses[key] = self.losses[key] + term if key in self.losses else term
-        self.counts[key] = self.counts.get(key, 0) + count
-
-    def plain(self) -> dict[str, float]:
-        """As numbers; the only place where the loop waits for the device."""
-        return {
-            **{f"loss:{key}": float(value) for key, value in self.losses.items()},
-            **{f"count:{key}": value for key, value in self.counts.items()},
-            "tokens": self.tokens,
-            "examples": self.examples,
-            "steps": self.steps,
-            "seconds": time.monotonic() - self.began,
-        }
-
-    @classmethod
-    def of(cls, plain: Mapping[str, float]) -> _Sums:
-        def those(head: str) -> dict[str, float]:
-            return {k.removeprefix(head): v for k, v in plain.items() if k.startswith(head)}
-
-        losses = {key: torch.tensor(value) for key, value in those("loss:").items()}
-        tokens, examples, steps = (int(plain.get(k, 0)) for k in ("tokens", "examples", "steps"))
-        began = time.monotonic() - plain.get("seconds", 0.0)
-        return cls(losses, those("count:"), tokens, examples, steps, began)
 
 
 class _Run:
@@ -178,6 +142,7 @@ class _Run:
         self.precision = _precision(precision, self.device)
         self.log_every, self.save_every, self.quiet = log_every, save_every, quiet
         self.plan = state.digest(stages, seed, self.world, model)
+        self.origin = fingerprint(model)
         self.touched: dict[int, nn.Parameter] = {}
         self.seconds = 0.0
 
@@ -213,7 +178,7 @@ class _Run:
         if self.world > 1:
             prepared = self.accelerator.prepare_model(self.model)
         log.stage(stage.name, stage.steps, start.step, optim.summary(self.model, learning))
-        sums = _Sums.of(start.pending if start.step else {})
+        sums = Sums.of(start.pending if start.step else {})
         began = time.monotonic()
         encode = cast(Trainable, self.model).encode
         position = start.positions[self.rank] if start.positions else Position()
@@ -246,7 +211,7 @@ class _Run:
                     elapsed = time.monotonic() - began
                     left_s = elapsed / (done - start.step) * (stage.steps - done)
                     self._record(stage, done, sums, optimizer, log, start.seconds + elapsed, left_s)
-                    sums = _Sums()
+                    sums = Sums()
                 if done % self.save_every == 0 and done < stage.steps:
                     elapsed = start.seconds + time.monotonic() - began
                     self._save(number, done, position, optimizer, sums, log, elapsed)
@@ -258,7 +223,7 @@ class _Run:
         prepared: nn.Module,
         stage: Stage,
         feds: Sequence[Fed],
-        sums: _Sums,
+        sums: Sums,
         kept: Features | None,
     ) -> None:
         """Gradients of one step: each loss is the mean over all that it is taken over, in all batches
@@ -303,7 +268,7 @@ class _Run:
         self,
         stage: Stage,
         done: int,
-        sums: _Sums,
+        sums: Sums,
         optimizer: torch.optim.Optimizer,
         log: Log,
         elapsed_s: float,
@@ -352,7 +317,7 @@ class _Run:
         step: int,
         position: Position | None,
         optimizer: torch.optim.Optimizer | None,
-        sums: _Sums,
+        sums: Sums,
         log: Log,
         seconds: float,
     ) -> state.State:
@@ -373,6 +338,7 @@ class _Run:
             pending if self.main else {},
             log.offset,
             seconds,
+            self.origin,
         )
         if self.main:
             state.save(found, self.out)
@@ -398,7 +364,7 @@ class _Run:
         if self.main:
             checkpoint.save(self.model, self.out / stage.name, **_card(card, [stage], self.seed))
             log.draw()
-        found = self._save(number + 1, 0, None, None, _Sums(), log, self.seconds)
+        found = self._save(number + 1, 0, None, None, Sums(), log, self.seconds)
         self.accelerator.wait_for_everyone()
         return replace(found, weights={})
 

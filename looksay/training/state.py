@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class State:
     offset: int = 0
     """Size of the log in bytes."""
     seconds: float = 0.0
+    origin: str = ""
+    """Fingerprint of the model that the run began with."""
 
 
 def digest(stages: Sequence[Stage], seed: int, world: int, model: nn.Module) -> str:
@@ -70,20 +72,21 @@ def save(state: State, out: Path) -> None:
     unfinished.replace(out / FILE)
 
 
-def load(out: Path, plan: str) -> State | None:
+def load(out: Path, plan: str, origin: str = "") -> State | None:
     """The state in `out`, None where there is none. Raises InputError for one of another run."""
     if not (out / FILE).is_file():
         return None
     fields = torch.load(out / FILE, map_location="cpu", weights_only=True)
-    check(out, fields["plan"], plan)
+    check(out, fields, plan, origin)
     fields["positions"] = tuple(Position(d, tuple(w)) for d, w in fields["positions"])
     return State(**fields)
 
 
-def check(out: Path, found: str, plan: str) -> None:
-    if found != plan:
+def check(out: Path, found: Mapping[str, Any], plan: str, origin: str) -> None:
+    """Raise InputError where `found` is of another run; runs of before it was noted have no origin."""
+    if found["plan"] != plan or found.get("origin", origin) != origin:
         raise InputError(
-            f"{out} holds a run with other stages, data, seed, model or number of processes. "
+            f"{out} holds a run with other stages, data, seed, first weights or number of processes. "
             "Type the same command to go on with it, choose another --out, or start over with --fresh."
         )
 
@@ -96,11 +99,11 @@ def finish(out: Path, plan: str, facts: dict[str, Any]) -> None:
     (out / FILE).unlink(missing_ok=True)
 
 
-def finished(out: Path, plan: str) -> bool:
+def finished(out: Path, plan: str, origin: str = "") -> bool:
     """Whether `out` holds this very run, finished. Raises InputError for another one."""
     if not (out / DONE).is_file():
         return False
-    check(out, json.loads((out / DONE).read_text("utf-8"))["plan"], plan)
+    check(out, json.loads((out / DONE).read_text("utf-8")), plan, origin)
     return True
 
 

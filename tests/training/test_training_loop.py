@@ -153,6 +153,8 @@ def test_a_finished_run_is_loaded_and_another_one_is_refused(tmp_path: Path) -> 
     assert len(losses(tmp_path)) == 10
     with pytest.raises(InputError, match="--fresh"):
         run(tmp_path, seed=1)
+    with pytest.raises(InputError, match="first weights"):
+        run(tmp_path, model=tiny_llava(seed=1))
     run(tmp_path, seed=1, resume=False)
     assert len(losses(tmp_path)) == 10
 
