@@ -68,6 +68,9 @@ def train(
         ),
     ] = "auto",
     precision: Annotated[str, typer.Option("--precision", help="auto, bf16 or fp32.")] = "auto",
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the layers first: faster steps, later start.")
+    ] = False,
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes that prepare examples.")
     ] = 0,
@@ -123,6 +126,7 @@ def train(
         resume=not fresh,
         device=device,
         precision=precision,
+        compile=compile,
         workers=workers,
         save_every=save_every,
         card={"data": data, "from": start, "size": size},

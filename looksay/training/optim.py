@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from looksay.errors import UnknownName
+from looksay.errors import InputError, UnknownName
 from looksay.training.stages import Stage
 
 
@@ -83,3 +83,14 @@ def summary(model: nn.Module, learning: Mapping[str, list[nn.Parameter]]) -> dic
     counts = {part: sum(p.numel() for p in found) for part, found in learning.items()}
     total = sum(p.numel() for p in model.parameters())
     return {**counts, "frozen": total - sum(counts.values())}
+
+
+def precision(name: str, device: torch.device) -> torch.dtype:
+    """What a run computes in: auto is bf16 on an accelerator that has it, else fp32."""
+    if name == "auto":
+        has = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if has else torch.float32
+    known = {"bf16": torch.bfloat16, "fp32": torch.float32}
+    if name not in known:
+        raise InputError(f"There is no precision {name!r}; expected auto, bf16 or fp32.")
+    return known[name]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from looksay.data.dataset import Source
+from looksay.errors import LooksayError
+
+
+class TrainingError(LooksayError):
+    """A run that cannot go on: its loss is no number, or a stage has not learned what the next needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +63,5 @@ class Stage:
     adapter: Adapter | None = None
     cache_features: bool = False
     """Keep the frozen tower's features by image (for data that repeats)."""
+    gate: Callable[[Any], None] | None = None
+    """Called with the model after the stage; raises TrainingError where the next would build on sand."""

@@ -48,8 +48,9 @@ def digest(stages: Sequence[Stage], seed: int, world: int, model: nn.Module) -> 
     plan = []
     for stage in stages:
         fields = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage)}
-        data = fields.pop("data")
+        data, gate = fields.pop("data"), fields.pop("gate")
         name = f"{type(data).__module__}.{type(data).__qualname__}"
+        fields["gate"] = gate and gate.__qualname__
         plan.append({**fields, "data": [name, data.size, getattr(data, "fingerprint", None)]})
     shapes = [[name, list(p.shape)] for name, p in model.named_parameters()]
     text = json.dumps([plan, seed, world, shapes], default=_plain, sort_keys=True)

@@ -43,7 +43,7 @@ def test_flops_are_those_of_a_step(trains: tuple[str, ...], again: bool) -> None
     from torch.utils.flop_counter import FlopCounterMode
 
     from looksay.models.batching import pad
-    from looksay.training.recompute import recomputed
+    from looksay.training.layers import recomputed
 
     model = tiny_llava(attention="eager")
     data = Pictures()

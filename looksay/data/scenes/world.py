@@ -247,6 +247,11 @@ class Scenes:
         self._sign_share = 1.0 if split == "words" else sign_share
         self._invented = invented if split == "train" else 0.0
 
+    @property
+    def settings(self) -> str:
+        """Everything that the scenes depend on besides SCENES_VERSION."""
+        return f"{self.split}-{self.seed} {self.size_px} px, {self._sign_share} {self._invented}"
+
     def scene(self, index: int) -> Scene:
         """Scene number `index`, from 0."""
         name = f"{SCENES_VERSION}-{self.split}-{self.seed}-{index}"

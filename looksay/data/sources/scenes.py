@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from random import Random
 from typing import Literal, get_args
 
-from looksay.data.scenes import Scene, Scenes, captions, choices, description, listing, questions
+from looksay.data.scenes import (
+    SCENES_VERSION,
+    Scene,
+    Scenes,
+    captions,
+    choices,
+    description,
+    listing,
+    questions,
+)
 from looksay.data.scenes.grids import CELL_PX, grids
 from looksay.errors import InputError, UnknownName
 from looksay.types import Conversation, Example, Image, Message
@@ -65,6 +74,9 @@ class SceneTalks:
         total = sum(mix.values())
         self._shares = tuple(weight / total for weight in mix.values())
         self.size: int | None = None
+        asked = "" if types is None else sorted(types)
+        self.fingerprint = f"{SCENES_VERSION} {scenes.settings} {dict(mix)} {asked}"
+        """What the examples depend on: two sources that differ in it give other examples."""
 
     def example(self, index: int) -> Example:
         """The conversation about scene number `index`. `truth`: scene, kind, and (of questions) types."""

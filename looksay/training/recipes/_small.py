@@ -13,6 +13,8 @@ from looksay.errors import UnknownName
 from looksay.models.language import Language
 from looksay.models.prompting import add_image_token
 from looksay.models.small_tower import SmallTower
+from looksay.training.stages import TrainingError
+from looksay.types import Conversation, Options
 
 TEMPLATE = (
     "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] }}"
@@ -37,7 +39,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(channels=64, blocks=(1, 2), width=64, layers=2, heads=2, hidden=128),
-    "mini": Size(channels=128, blocks=(1, 1, 2, 4), width=256, layers=6, heads=4, hidden=704),
+    "mini": Size(channels=128, blocks=(1, 1, 2, 4), width=256, layers=4, heads=4, hidden=704),
 }
 """tiny is for tests and first tries (seconds), mini is what ships."""
 
@@ -117,3 +119,28 @@ def _texts(count: int) -> Iterator[str]:
             yield question.text
             yield question.answer
             yield choices(scene, question)[0]
+
+
+def text_oracle(model: Any, scenes: int = 200, least: float = 0.9) -> None:
+    """Raise TrainingError where the language model, given scenes as lists, names less than `least` of
+    their groups: one that cannot read from text cannot read from a tower, whatever stands between."""
+    found = named(model, scenes)
+    if found < least:
+        raise TrainingError(
+            f"The language model names {found:.0%} of the groups of scenes that it is given as lists; "
+            f"{least:.0%} is the least to build on. Train this stage for longer."
+        )
+
+
+def named(model: Any, scenes: int) -> float:
+    """Share of the groups that descriptions from lists name, over fresh scenes."""
+    world = Scenes(0, "test")
+    drawn = [world.scene(index) for index in range(scenes)]
+    asked = [Conversation.ask(f"{listing(scene)}\n{talks.FROM_LIST}") for scene in drawn]
+    answers = model.generate(asked, Options(max_tokens=100), batch_size=50)
+    hits = [
+        f" {group.name} " in answer.text.replace(",", " ").replace(".", " ")
+        for scene, answer in zip(drawn, answers, strict=True)
+        for group in scene.groups
+    ]
+    return sum(hits) / len(hits)

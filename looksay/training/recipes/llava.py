@@ -44,13 +44,16 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
         ),
         Stage(
             "language",
-            trains={"language": 2e-3},
-            data=talks.read(seed + 1, mix={"reading": 1.0}, sign_share=0.3, invented=0.5),
-            steps=3000,
-            tokens_per_batch=2048,
+            trains={"language": 1.5e-3},
+            data=talks.read(
+                seed + 1, mix={"listing": 0.5, "reading": 0.5}, sign_share=0.3, invented=0.5
+            ),
+            steps=6000,
+            tokens_per_batch=1024,
             max_length=1024,
             betas=(0.9, 0.95),
             weight_decay=0.01,
+            gate=_small.text_oracle,
         ),
         Stage(
             "align",
