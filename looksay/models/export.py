@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from torch import nn
-
 from looksay import plugins
 from looksay.errors import InputError, plainly
 from looksay.models import checkpoint
+from looksay.models.adapters import merge
 
 
 def export(folder: Path | str, out: Path | str) -> Path:
@@ -25,7 +24,7 @@ def export(folder: Path | str, out: Path | str) -> Path:
     if not hasattr(module, "export"):
         raise InputError(f"The family {family} has no official layout in transformers.")
     model = checkpoint.load(folder)
-    merge_adapters(model)
+    merge(model)
     partial = out.with_name(f".{out.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -39,16 +38,3 @@ def export(folder: Path | str, out: Path | str) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
-
-
-def merge_adapters(model: nn.Module) -> None:
-    """Fold LoRA adapters into the weights below them."""
-    if not any(".lora_" in name for name, _ in model.named_parameters()):
-        return
-    from peft.tuners.lora import LoraLayer
-
-    for name, layer in list(model.named_modules()):
-        if isinstance(layer, LoraLayer):
-            layer.merge()
-            parent, _, leaf = name.rpartition(".")
-            setattr(model.get_submodule(parent), leaf, layer.get_base_layer())

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from looksay.errors import InputError, MissingDependency, UnknownName
+from looksay.errors import MissingDependency, UnknownName
 from looksay.training.stages import Adapter
 
 _BLOCK = 64
@@ -48,32 +48,6 @@ def attach(model: nn.Module, adapter: Adapter, *, seed: int = 0) -> list[str]:
         if "lora_" in name:
             parameter.data = parameter.data.float()
     return names
-
-
-def merge(model: nn.Module) -> list[nn.Parameter]:
-    """Fold every adapter into the weights below it and take it away; returns the changed weights.
-
-    Raises InputError over 4-bit weights, which cannot take the sum without loss.
-    """
-    from peft.tuners.lora import LoraLayer
-
-    changed: list[nn.Parameter] = []
-    for name, layer in list(model.named_modules()):
-        if not isinstance(layer, LoraLayer):
-            continue
-        base: Any = layer.get_base_layer()
-        if type(base) is not nn.Linear:
-            raise InputError(
-                f"The adapter of {name} lies over {type(base).__name__} weights, which cannot take it "
-                "without loss. Load the model unquantised to merge it."
-            )
-        layer.merge()
-        parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, base)
-        changed.append(base.weight)
-    for part in model.modules():
-        part.__dict__.pop("peft_config", None)
-    return changed
 
 
 def _part(model: nn.Module, name: str) -> nn.Module:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from looksay.errors import InputError
 from looksay.models import checkpoint
+from looksay.models.adapters import merge
 from looksay.models.batching import Batch
 from looksay.models.batching import Sequence as Encoded
 from looksay.models.fingerprint import fingerprint
@@ -149,7 +150,7 @@ class _Run:
 
     def adapt(self, before: Adapter | None, now: Adapter | None) -> None:
         if before is not None and before != now:
-            self.touched |= {id(p): p for p in adapters.merge(self.model)}
+            self.touched |= {id(p): p for p in merge(self.model)}
         if now is not None and before != now:
             adapters.attach(self.model, now, seed=self.seed)
 

@@ -15,8 +15,9 @@ from models.tiny import enliven, tiny_llava  # noqa: E402
 
 from looksay.errors import InputError, UnknownName  # noqa: E402
 from looksay.models import checkpoint  # noqa: E402
+from looksay.models.adapters import merge  # noqa: E402
 from looksay.models.batching import pad  # noqa: E402
-from looksay.models.export import export, merge_adapters  # noqa: E402
+from looksay.models.export import export  # noqa: E402
 from looksay.models.fingerprint import fingerprint  # noqa: E402
 from looksay.models.language import Language  # noqa: E402
 from looksay.types import Conversation, Example, Message, Options  # noqa: E402
@@ -173,7 +174,7 @@ def test_an_adapter_is_saved_with_its_base_and_the_connector(tmp_path: Path) -> 
     assert same(model, loaded)
     assert torch.equal(loss(loaded), loss(model))
     assert loaded.language.fingerprint == tiny_llava().language.fingerprint
-    merge_adapters(loaded)
+    merge(loaded)
     assert not any("lora_" in name for name, _ in loaded.named_parameters())
     torch.testing.assert_close(loss(loaded), loss(model), atol=1e-5, rtol=1e-5)
 

@@ -16,6 +16,7 @@ from training.trained import Pictures, stages  # noqa: E402
 
 from looksay.errors import InputError, UnknownName  # noqa: E402
 from looksay.models import checkpoint  # noqa: E402
+from looksay.models.adapters import merge  # noqa: E402
 from looksay.models.batching import pad  # noqa: E402
 from looksay.training import adapters  # noqa: E402
 from looksay.training.loop import train  # noqa: E402
@@ -70,7 +71,7 @@ def test_merging_keeps_the_outputs_and_leaves_plain_layers(tmp_path: Path) -> No
     names = sorted(model.state_dict())
     tuned(tmp_path / "lora", SMALL, model)
     wanted = outputs(model)
-    assert adapters.merge(model)
+    assert merge(model)
     assert sorted(model.state_dict()) == names
     assert torch.allclose(outputs(model), wanted, atol=1e-5)
     checkpoint.save(model, tmp_path / "merged")
@@ -85,7 +86,7 @@ def test_a_stage_without_the_adapter_goes_on_from_the_merged_weights(tmp_path: P
     train(model, [aligned, lora, last], tmp_path, device="cpu", quiet=True)
     assert not any("lora" in name for name in model.state_dict())
     after_lora = checkpoint.load(tmp_path / "tune")
-    adapters.merge(after_lora)
+    merge(after_lora)
     for name, value in after_lora.language.state_dict().items():
         assert torch.allclose(value, model.language.state_dict()[name], atol=1e-5), name
     assert torch.equal(model.language.head[0], start)
@@ -134,4 +135,4 @@ def test_qlora_holds_the_weights_in_four_bits_and_learns(tmp_path: Path) -> None
     again = checkpoint.load(tmp_path)
     assert torch.allclose(outputs(again), outputs(model), atol=0.05, rtol=0.05)
     with pytest.raises(InputError, match="unquantised"):
-        adapters.merge(model)
+        merge(model)
