@@ -129,7 +129,7 @@ def train(
         compile=compile,
         workers=workers,
         save_every=save_every,
-        card={"data": data, "from": start, "size": size},
+        card={"data": data, "from": start, "size": size, **_asked(data, stages, size, recipe)},
     )
     console.out.print(
         f"The model lies in {escape(str(out))}; its curve in {escape(str(out / 'curve.svg'))}."
@@ -165,6 +165,16 @@ def _made(
         stages = _published.own(source, fresh=start is None, examples=batch)
         model = recipe.scenes(size, seed)[0] if start is None else _loaded(start)
     return model, _published.lora(stages, quantize=qlora) if lora or qlora else stages
+
+
+def _asked(data: str, stages: list[Stage], size: str, recipe: Any) -> dict[str, Any]:
+    """How a small model wants to be asked for a description: it follows no instructions but those of
+    its own data. A published language model follows any."""
+    if data == "scenes" or size in recipe.PUBLISHED:
+        return {}
+    messages = stages[-1].data.example(0).conversation.messages
+    asked = next((m.text for m in messages if m.role == "user" and m.text.strip()), None)
+    return {"instructable": False, **({"describe": asked} if asked else {})}
 
 
 def _papers(recipe: Any, source: Any, batch: int, devices: int | None = None) -> list[Stage]:
