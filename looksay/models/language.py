@@ -32,6 +32,9 @@ class Language(nn.Module):
     (4 bit).
     """
 
+    KIND = "AutoModelForCausalLM"
+    """transformers' name for all models of the kind."""
+
     def __init__(
         self,
         model: nn.Module,
@@ -232,9 +235,7 @@ class Language(nn.Module):
         base: str | None = None,
         digest: str | None = None,
     ) -> Language:
-        from transformers import AutoModelForCausalLM
-
-        model = AutoModelForCausalLM.from_config(config_from_json(config))
+        model = cls._released().from_config(config_from_json(config))
         language = cls(model, attention=attention, digest=digest)
         language.base = base
         return language
@@ -244,10 +245,14 @@ class Language(nn.Module):
         cls, folder: Path | str, attention: str | None = None, dtype: str = "auto"
     ) -> Language:
         """A released language model, by folder or name on the hub."""
-        from transformers import AutoModelForCausalLM
-
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        model = cls._released().from_pretrained(folder, dtype=dtype)
         return cls(model, attention=attention, base=str(folder))
+
+    @classmethod
+    def _released(cls) -> Any:
+        import transformers
+
+        return getattr(transformers, cls.KIND)
 
 
 def _pads_behind(segments_BT: Tensor) -> bool:

@@ -9,21 +9,21 @@ Shapes: B rows, T ids in a row, D width, E examples (answers), S read and A answ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from looksay.models.batching import IGNORE
-from looksay.models.configs import config_from_json
 from looksay.models.decoding import pick, seeded
 from looksay.models.language import Language
 
 
 class Seq2Seq(Language):
     """Any encoder–decoder of transformers that writes text."""
+
+    KIND = "AutoModelForSeq2SeqLM"
 
     def hidden(
         self,
@@ -114,31 +114,6 @@ class Seq2Seq(Language):
         if getattr(self.config, "scale_decoder_outputs", False):
             return cast(Tensor, hidden_BTD * self.width**-0.5)
         return hidden_BTD
-
-    @classmethod
-    def from_arguments(
-        cls,
-        config: dict[str, Any],
-        attention: str | None = None,
-        base: str | None = None,
-        digest: str | None = None,
-    ) -> Seq2Seq:
-        from transformers import AutoModelForSeq2SeqLM
-
-        model = AutoModelForSeq2SeqLM.from_config(config_from_json(config))
-        language = cls(model, attention=attention, digest=digest)
-        language.base = base
-        return language
-
-    @classmethod
-    def from_folder(
-        cls, folder: Path | str, attention: str | None = None, dtype: str = "auto"
-    ) -> Seq2Seq:
-        """A released model, by folder or name on the hub."""
-        from transformers import AutoModelForSeq2SeqLM
-
-        model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=dtype)
-        return cls(model, attention=attention, base=str(folder))
 
 
 def _answers(labels_BT: Tensor, segments_BT: Tensor) -> Iterator[tuple[int, int, int, int]]:
