@@ -25,6 +25,10 @@ class Features:
         self.computed = 0
         """Images that went through the tower."""
 
+    def to(self, device: torch.device) -> None:
+        """Move the tower."""
+        self._tower.to(device)
+
     @torch.no_grad()
     def of(self, fed: Fed, device: torch.device) -> Tensor:
         """The features of a batch's images (I, N, D) on `device`; what is not known is computed."""

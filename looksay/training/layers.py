@@ -27,7 +27,7 @@ def recomputed(model: nn.Module) -> Iterator[int]:
     """Recompute every layer of the outermost stacks (two or more of one class in a list) of
     `model`, frozen ones through which gradients flow included; yields how many. transformers' own
     switch does nothing in evaluation mode, and a frozen language model is in evaluation mode."""
-    layers = list(_layers(model))
+    layers = list(stacked(model))
     for layer in layers:
         layer.forward = partial(_again, layer.forward)
     try:
@@ -41,7 +41,7 @@ def recomputed(model: nn.Module) -> Iterator[int]:
 def compiled(model: nn.Module) -> Iterator[int]:
     """Compile every layer of the outermost stacks of `model`; yields how many. The layers of a stack share
     one compilation, for any batch and length. On a CPU, torch needs a C++ compiler for it."""
-    layers = list(_layers(model))
+    layers = list(stacked(model))
     for layer in layers:
         layer.compile(dynamic=True)
     try:
@@ -57,7 +57,8 @@ def _again(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return checkpoint(forward, *args, use_reentrant=False, **kwargs)
 
 
-def _layers(module: nn.Module) -> Iterator[nn.Module]:
+def stacked(module: nn.Module) -> Iterator[nn.Module]:
+    """The layers of the outermost stacks of a module: two or more of one class in a list."""
     for child in module.children():
         if (
             isinstance(child, nn.ModuleList | nn.Sequential)
@@ -66,4 +67,4 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
         ):
             yield from child
         else:
-            yield from _layers(child)
+            yield from stacked(child)

@@ -21,7 +21,7 @@ from looksay.models.adapters import merge
 from looksay.models.batching import Batch
 from looksay.models.batching import Sequence as Encoded
 from looksay.models.fingerprint import fingerprint
-from looksay.training import adapters, optim, state
+from looksay.training import adapters, optim, sharding, state
 from looksay.training.cache import Features
 from looksay.training.feed import Fed, Feed, Position
 from looksay.training.layers import prepared_layers
@@ -53,6 +53,7 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     compile: bool = False,
+    shard: bool = False,
     workers: int = 0,
     save_every: int = 500,
     log_every: int = 20,
@@ -69,11 +70,23 @@ def train(
     (bf16 on an accelerator that has it), bf16 or fp32; what learns is held in fp32 either way.
     `compile` has torch compile the layers (about twice as fast for a small model on a CPU, where it
     needs a C++ compiler); `workers` processes encode examples (0: a thread). `features` is a folder for cached features.
-    Under torchrun each process trains its share of the same steps. Raises InputError for a plan that
-    does not fit the model or the folder, TrainingError where a loss is no number.
+    Under torchrun each process trains its share of the same steps; with `shard` it also holds only its
+    share of weights, gradients and optimiser state, and the model that is returned lies on the CPU.
+    Raises InputError for a plan that does not fit the model or the folder, TrainingError where a loss
+    is no number.
     """
     run = _Run(
-        model, stages, Path(out), seed, device, precision, compile, log_every, save_every, quiet
+        model,
+        stages,
+        Path(out),
+        seed,
+        device,
+        precision,
+        compile,
+        shard,
+        log_every,
+        save_every,
+        quiet,
     )
     if run.main:
         run.out.mkdir(parents=True, exist_ok=True)
@@ -83,8 +96,8 @@ def train(
     if state.finished(run.out, run.plan, run.origin):
         if run.main and not quiet:
             Log(run.out, quiet=False, write=False).say(f"{run.out} holds this run, finished.")
-        return checkpoint.load(run.out, device=str(run.device))
-    found = state.load(run.out, run.plan, run.origin) or state.State(run.plan)
+        return checkpoint.load(run.out, device="cpu" if shard else str(run.device))
+    found = state.load(run.out, run.plan, run.origin, mapped=shard) or state.State(run.plan)
     kept: Features | None = None
     run.accelerator.wait_for_everyone()
     with Log(run.out, quiet=quiet or not run.main, offset=found.offset, write=run.main) as log:
@@ -117,6 +130,7 @@ class _Run:
         device: str,
         precision: str,
         compile: bool,
+        shard: bool,
         log_every: int,
         save_every: int,
         quiet: bool,
@@ -142,6 +156,10 @@ class _Run:
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         self.main = self.accelerator.is_main_process
         self.precision, self.compile = optim.precision(precision, self.device), compile
+        self.shard = shard
+        self.shards: sharding.Shards | None = None
+        if shard:
+            sharding.check(stages, self.world, compile)
         self.log_every, self.save_every, self.quiet = log_every, save_every, quiet
         self.plan = state.digest(stages, seed, self.world, model)
         self.origin = fingerprint(model)
@@ -171,13 +189,21 @@ class _Run:
     ) -> None:
         learning = self.learning(stage)
         self.restore(start)
-        self.model.to(self.device)
+        prepared = inner = self.model
+        if self.shard:
+            self.shards = sharding.Shards(self.model, self.device, self.precision)
+            learning = self.shards.learning(learning)
+            prepared = inner = self.shards.module
+            if kept is not None:
+                kept.to(self.device)
+        else:
+            self.model.to(self.device)
         optimizer = optim.optimizer(learning, stage)
         if start.optimizer and start.step:
-            optimizer.load_state_dict(start.optimizer)
+            split = sharding.split_state(start.optimizer, optimizer) if self.shard else None
+            optimizer.load_state_dict(split or start.optimizer)
         every = [p for found in learning.values() for p in found]
-        prepared = self.model
-        if self.world > 1:
+        if self.world > 1 and not self.shard:
             prepared = self.accelerator.prepare_model(self.model)
         log.stage(stage.name, stage.steps, start.step, optim.summary(self.model, learning))
         sums = Sums.of(start.pending if start.step else {})
@@ -196,7 +222,7 @@ class _Run:
                 image_id=getattr(getattr(self.model, "prompter", None), "image_id", None),
                 workers=workers,
             ) as feed,
-            prepared_layers(self.model, stage.checkpoint_activations, self.compile),
+            prepared_layers(inner, stage.checkpoint_activations, self.compile),
         ):
             fed_steps = iter(feed)
             for step in range(start.step, stage.steps):
@@ -205,7 +231,7 @@ class _Run:
                 torch.manual_seed(hash((self.seed, number, step, self.rank)) % 2**62)
                 optim.set_rates(optimizer, stage, step)
                 self._accumulate(prepared, stage, feds, sums, kept)
-                sums.norm = nn.utils.clip_grad_norm_(every, stage.clip or math.inf)
+                sums.norm = sharding.clip(every, stage.clip or math.inf)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 done = step + 1
@@ -219,6 +245,10 @@ class _Run:
                     self._save(number, done, position, optimizer, sums, log, elapsed)
                     log.draw()
         self.seconds = start.seconds + time.monotonic() - began
+        if self.shards is not None:
+            self.shards.gather()
+            self.shards = None
+            self.model.to("cpu")
 
     def _accumulate(
         self,
@@ -239,7 +269,8 @@ class _Run:
         for place, fed in enumerate(feds):
             batch = fed.batch.to(self.device)
             last = place == len(feds) - 1
-            shared = self.world > 1 and not last
+            # Shards are summed at once: whole gradients would not fit.
+            shared = self.world > 1 and not last and not self.shard
             waits = self.accelerator.no_sync(prepared) if shared else nullcontext()
             with waits:
                 with self._autocast():
@@ -330,13 +361,19 @@ class _Run:
 
             positions = gather_object(positions)
             pending = self._gathered(pending)
+        states: dict[str, Any] = {}
+        if self.shards is not None and optimizer:
+            self.shards.gather()
+            states = sharding.whole_state(optimizer, keep=self.main)
+        elif optimizer:
+            states = optimizer.state_dict()
         found = state.State(
             self.plan,
             number,
             step,
             tuple(positions),
             self._weights(),
-            optimizer.state_dict() if optimizer else {},
+            states,
             pending if self.main else {},
             log.offset,
             seconds,

@@ -73,11 +73,13 @@ def save(state: State, out: Path) -> None:
     unfinished.replace(out / FILE)
 
 
-def load(out: Path, plan: str, origin: str = "") -> State | None:
-    """The state in `out`, None where there is none. Raises InputError for one of another run."""
+def load(out: Path, plan: str, origin: str = "", *, mapped: bool = False) -> State | None:
+    """The state in `out`, None where there is none. Raises InputError for one of another run.
+
+    `mapped` leaves the numbers in the file until they are read: several processes then share them."""
     if not (out / FILE).is_file():
         return None
-    fields = torch.load(out / FILE, map_location="cpu", weights_only=True)
+    fields = torch.load(out / FILE, map_location="cpu", weights_only=True, mmap=mapped)
     check(out, fields, plan, origin)
     fields["positions"] = tuple(Position(d, tuple(w)) for d, w in fields["positions"])
     return State(**fields)
