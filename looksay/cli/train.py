@@ -71,6 +71,13 @@ def train(
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the layers first: faster steps, later start.")
     ] = False,
+    shard: Annotated[
+        bool,
+        typer.Option(
+            "--shard",
+            help="Under torchrun: each process holds a share of the model (FSDP), not all of it.",
+        ),
+    ] = False,
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes that prepare examples.")
     ] = 0,
@@ -106,6 +113,7 @@ def train(
             device,
             devices,
             price,
+            shard,
         )
         return
     if out is None:
@@ -127,6 +135,7 @@ def train(
         device=device,
         precision=precision,
         compile=compile,
+        shard=shard,
         workers=workers,
         save_every=save_every,
         card={"data": data, "from": start, "size": size, **_asked(data, stages, size, recipe)},
@@ -149,8 +158,11 @@ def _made(
     qlora: bool,
 ) -> tuple[Any, list[Stage]]:
     """The model to begin with, and all stages of the recipe for this data."""
+    import torch
+
     from looksay.training.recipes import _published
 
+    torch.manual_seed(seed)  # a new connector is the same one in every process, and next time
     if data == "scenes":
         model, stages = recipe.scenes(size, seed)
         if start is not None:
@@ -232,6 +244,7 @@ def _plan(
     device: str,
     devices: int,
     price: float,
+    shard: bool,
 ) -> None:
     """Print the plan. A published model is an outline here: none of its weights is looked for."""
     try:
@@ -261,5 +274,6 @@ def _plan(
         image_tokens=image,
         tower_tokens=tower,
         frozen_bytes=frozen_bytes,
+        shard=shard,
     )
     console.out.print(escape(planning.told(lines, device, devices, price)))

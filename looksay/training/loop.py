@@ -206,7 +206,8 @@ class _Run:
         if self.world > 1 and not self.shard:
             prepared = self.accelerator.prepare_model(self.model)
         log.stage(stage.name, stage.steps, start.step, optim.summary(self.model, learning))
-        sums = Sums.of(start.pending if start.step else {})
+        # What was added up before the break is that of all processes together.
+        sums = Sums.of(start.pending if start.step and self.main else {})
         began = time.monotonic()
         encode = cast(Trainable, self.model).encode
         position = start.positions[self.rank] if start.positions else Position()

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from looksay.errors import UnknownName
+from looksay.training.layers import stacked
+from looksay.training.sharding import GATHERED
 from looksay.training.stages import Stage
 
 ORDER = ("tower", "connector", "language")
@@ -57,11 +59,14 @@ class Line:
     examples: int
     """Examples per step over all devices."""
     memory: Mapping[str, float]
-    """Bytes per device: weights, gradients, optimizer, activations."""
+    """Bytes per device: weights, gradients, optimizer, activations; where sharded also what is gathered
+    at once."""
     flops: float
     """Of all steps."""
     hours: float
     cost_usd: float
+    host: float = 0.0
+    """Bytes of main memory per process for the whole model that sharded training keeps there."""
 
 
 def plan(
@@ -75,10 +80,11 @@ def plan(
     tower_tokens: int = 0,
     text_tokens: int = 200,
     frozen_bytes: float = 4.0,
+    shard: bool = False,
 ) -> list[Line]:
     """A line per stage. `parts` are modules (on the meta device too); ids per example are the image's and
-    `text_tokens`, where a stage does not count ids itself. Raises UnknownName for a device without
-    figures."""
+    `text_tokens`, where a stage does not count ids itself. `shard` spreads weights, gradients and
+    optimiser state over the devices. Raises UnknownName for a device without figures."""
     if device not in DEVICES:
         raise UnknownName("device in the table of plans", device, DEVICES)
     chosen = DEVICES[device]
@@ -87,6 +93,8 @@ def plan(
         line = _line(parts, stage, devices, image_tokens, tower_tokens, text_tokens, frozen_bytes)
         hours = line["flops"] / (chosen.peak * chosen.used * devices) / 3600
         cost = hours * price_usd_per_hour * devices
+        if shard:
+            line |= _sharded(parts, stage, line, devices, frozen_bytes)
         lines.append(Line(**line, hours=hours, cost_usd=cost))
     return lines
 
@@ -157,6 +165,34 @@ def _line(
         },
         "flops": flops * stage.accumulate * devices * stage.steps,
     }
+
+
+def _sharded(
+    parts: Mapping[str, Any],
+    stage: Stage,
+    line: Mapping[str, Any],
+    devices: int,
+    frozen_bytes: float,
+) -> dict[str, Any]:
+    """Memory where each device holds its share, and besides it what is whole during a step: all but the
+    language model's layers, and of these two (one at work, one on its way) in bf16."""
+    layers = [sum(p.numel() for p in m.parameters()) for m in stacked(parts[GATHERED])]
+    inside, largest = sum(layers), max(layers, default=0)
+    learned = sum(line["trains"].values())
+    learns = GATHERED in line["trains"]
+    adapted = stage.adapter is not None and stage.adapter.part == GATHERED
+    gathered = 2 * 2.0 * largest
+    if learns and not adapted:
+        learned_whole, frozen_whole = learned - inside, line["frozen"]
+        gathered += (2.0 + 4.0) * largest  # its gradient, and the fp32 in which it is summed
+    else:
+        learned_whole = learned - (line["trains"][GATHERED] if learns else 0)
+        frozen_whole = line["frozen"] - inside
+    gathered += 2 * 4.0 * learned_whole + frozen_bytes * frozen_whole
+    memory = line["memory"]
+    shares = {name: memory[name] / devices for name in ("weights", "gradients", "optimizer")}
+    held = {**shares, "gathered": gathered, "activations": memory["activations"]}
+    return {"memory": held, "host": memory["weights"]}
 
 
 def _multiplied(part: Any) -> int:
@@ -236,7 +272,8 @@ def told(lines: Sequence[Line], device: str, devices: int, price_usd_per_hour: f
                 ""
                 if held < chosen.memory
                 else f": MORE THAN THE {chosen.memory / 1e9:g} GB THERE ARE"
-            ),
+            )
+            + (f"; {line.host / 1e9:.1f} GB of main memory per process" if line.host else ""),
             f"  {line.flops:.2e} FLOPs, {_time(line.hours)}"
             + (f", {line.cost_usd:.2f} USD" if price_usd_per_hour else ""),
         ]

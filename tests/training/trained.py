@@ -65,20 +65,17 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--each", type=int)
     parser.add_argument("--accumulate", type=int, default=1)
-    parser.add_argument("--shard", action="store_true")
-    parser.add_argument("--lora", action="store_true")
-    parser.add_argument("--texts", action="store_true")
-    parser.add_argument("--cached", action="store_true")
-    parser.add_argument("--language", default="llama")
-    parser.add_argument("--connector", default="mlp")
+    for name in ("--shard", "--lora", "--texts", "--cached", "--again"):
+        parser.add_argument(name, action="store_true")
     parser.add_argument("--precision", default="auto")
     asked = parser.parse_args()
     adapter = Adapter(rank=4, alpha=8, dropout=0.0) if asked.lora else None
-    plan = stages(asked.pause, asked.each, asked.accumulate, adapter, asked.texts)
-    if asked.cached:
-        plan = [replace(stage, cache_features=True) for stage in plan]
+    plan = [
+        replace(stage, cache_features=asked.cached, checkpoint_activations=asked.again)
+        for stage in stages(asked.pause, asked.each, asked.accumulate, adapter, asked.texts)
+    ]
     train(
-        tiny_llava(language=asked.language, connector=asked.connector),
+        tiny_llava(),
         plan,
         asked.out,
         device="cpu",
