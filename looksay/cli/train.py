@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -140,6 +141,8 @@ def train(
         save_every=save_every,
         card={"data": data, "from": start, "size": size, **_asked(data, stages, size, recipe)},
     )
+    if os.environ.get("RANK", "0") != "0":
+        return  # torchrun's first process speaks for all
     console.out.print(
         f"The model lies in {escape(str(out))}; its curve in {escape(str(out / 'curve.svg'))}."
     )
@@ -190,8 +193,6 @@ def _asked(data: str, stages: list[Stage], size: str, recipe: Any) -> dict[str, 
 
 
 def _papers(recipe: Any, source: Any, batch: int, devices: int | None = None) -> list[Stage]:
-    import os
-
     found = devices or int(os.environ.get("WORLD_SIZE", "1"))
     stages: list[Stage] = recipe.paper(source, source, devices=found, examples_per_device=batch)
     return stages
@@ -227,7 +228,10 @@ def _chosen(stages: list[Stage], names: str | None, steps: int | None) -> list[S
             if name not in known:
                 raise UnknownName("stage of this recipe", name, known)
         stages = [known[name] for name in wanted]
-    return stages if steps is None else [replace(stage, steps=steps) for stage in stages]
+    if steps is None:
+        return stages
+    # A gate asks for what the recipe's own steps teach; a number of one's own is a trial.
+    return [replace(stage, steps=steps, gate=None) for stage in stages]
 
 
 def _plan(

@@ -148,7 +148,9 @@ class _Run:
             raise InputError(f"Stages need distinct names; found {[s.name for s in stages]}.")
         # Batches without images leave the connector without a gradient, which DDP must expect.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[unused])
+        # Unless told so, accelerate takes the processes of torchrun on CPUs for runs of their own.
+        cpu = device == "cpu" or (device == "auto" and not torch.accelerator.is_available())
+        self.accelerator = Accelerator(cpu=cpu, kwargs_handlers=[unused])
         self.device = self.accelerator.device
         if device not in ("auto", self.device.type):
             raise InputError(f"There is no device {device!r} here; found {self.device.type!r}.")
