@@ -193,6 +193,8 @@ class _Run:
         self.restore(start)
         prepared = inner = self.model
         if self.shard:
+            if stage.optimizer == "muon":
+                raise InputError("Muon needs whole matrices: train this recipe without --shard.")
             self.shards = sharding.Shards(self.model, self.device, self.precision)
             learning = self.shards.learning(learning)
             prepared = inner = self.shards.module
@@ -200,7 +202,7 @@ class _Run:
                 kept.to(self.device)
         else:
             self.model.to(self.device)
-        optimizer = optim.optimizer(learning, stage)
+        optimizer = optim.optimizer(cast(Trainable, self.model).parts, learning, stage)
         if start.optimizer and start.step:
             split = sharding.split_state(start.optimizer, optimizer) if self.shard else None
             optimizer.load_state_dict(split or start.optimizer)
@@ -305,7 +307,7 @@ class _Run:
         stage: Stage,
         done: int,
         sums: Sums,
-        optimizer: torch.optim.Optimizer,
+        optimizer: optim.Optimizer,
         log: Log,
         elapsed_s: float,
         left_s: float,
@@ -352,7 +354,7 @@ class _Run:
         number: int,
         step: int,
         position: Position | None,
-        optimizer: torch.optim.Optimizer | None,
+        optimizer: optim.Optimizer | None,
         sums: Sums,
         log: Log,
         seconds: float,

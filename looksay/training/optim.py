@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
 
 from looksay.errors import InputError, UnknownName
+from looksay.training.layers import stacked
 from looksay.training.stages import Stage
 
 
@@ -38,27 +39,84 @@ def thaw(parts: Mapping[str, nn.Module], stage: Stage) -> dict[str, list[nn.Para
     return learning
 
 
-def optimizer(learning: Mapping[str, list[nn.Parameter]], stage: Stage) -> torch.optim.Optimizer:
-    """AdamW with one learning rate per part; what has fewer than two dimensions does not decay."""
-    groups: list[dict[str, Any]] = []
+class Optimizer(Protocol):
+    """What the loop asks of one."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]: ...
+
+    def step(self) -> Any: ...
+
+    def zero_grad(self, set_to_none: bool = True) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Together:
+    """Several optimisers, each of some of the parameters, as one."""
+
+    def __init__(self, *each: torch.optim.Optimizer) -> None:
+        self._each = each
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for one in self._each for group in one.param_groups]
+
+    def step(self) -> None:
+        for one in self._each:
+            one.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for one in self._each:
+            one.zero_grad(set_to_none=set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"each": [one.state_dict() for one in self._each]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for one, own in zip(self._each, state["each"], strict=True):
+            one.load_state_dict(own)
+
+
+def optimizer(
+    parts: Mapping[str, nn.Module], learning: Mapping[str, list[nn.Parameter]], stage: Stage
+) -> Optimizer:
+    """AdamW with one learning rate per part; what has fewer than two dimensions does not decay.
+
+    With `stage.optimizer` muon, the matrices of stacked layers go to Muon instead, scaled so that the
+    same learning rates serve (Liu et al., arXiv 2502.16982, section 2.2).
+    """
+    hidden_ids = {
+        id(p) for part in parts.values() for layer in stacked(part) for p in layer.parameters()
+    }
+    groups: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     seen: set[int] = set()
     for part, parameters in learning.items():
-        for decays in (True, False):
-            chosen = [p for p in parameters if (p.dim() >= 2) == decays and id(p) not in seen]
-            seen |= {id(p) for p in chosen}
-            if chosen:
-                groups.append(
-                    {
-                        "params": chosen,
-                        "part": part,
-                        "peak": stage.trains[part],
-                        "weight_decay": stage.weight_decay if decays else 0.0,
-                    }
-                )
-    return torch.optim.AdamW(groups, lr=0.0, betas=stage.betas, fused=True)
+        fresh = [p for p in parameters if id(p) not in seen]
+        seen |= {id(p) for p in fresh}
+        for hidden in (True, False):
+            for decays in (True, False):
+                chosen = [
+                    p
+                    for p in fresh
+                    if (p.dim() >= 2) == decays
+                    and (stage.optimizer == "muon" and p.dim() == 2 and id(p) in hidden_ids)
+                    == hidden
+                ]
+                decay = stage.weight_decay if decays else 0.0
+                group = {"part": part, "peak": stage.trains[part], "weight_decay": decay}
+                if chosen:
+                    groups[hidden].append({"params": chosen, **group})
+    adamw = torch.optim.AdamW(groups[False], lr=0.0, betas=stage.betas, fused=True)
+    if not groups[True]:
+        return cast(Optimizer, adamw)
+    muon = torch.optim.Muon(groups[True], lr=0.0, adjust_lr_fn="match_rms_adamw")
+    return Together(muon, adamw)
 
 
-def set_rates(optimizer: torch.optim.Optimizer, stage: Stage, step: int) -> None:
+def set_rates(optimizer: Optimizer, stage: Stage, step: int) -> None:
     """The learning rates of step number `step`, from 0."""
     share = rate(stage, step)
     for group in optimizer.param_groups:

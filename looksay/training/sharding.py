@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from looksay.errors import InputError
 from looksay.training.layers import stacked
+from looksay.training.optim import Optimizer
 from looksay.training.stages import Stage
 
 GATHERED = "language"
@@ -84,7 +85,7 @@ class Shards:
             buffer.copy_(value)
 
 
-def whole_state(optimizer: torch.optim.Optimizer, keep: bool) -> dict[str, Any]:
+def whole_state(optimizer: Optimizer, keep: bool) -> dict[str, Any]:
     """The optimiser's state as if nothing were sharded, on the CPU; empty where it is not to be kept."""
     found: dict[str, Any] = optimizer.state_dict()
     states: dict[int, dict[str, Any]] = {}
@@ -96,7 +97,7 @@ def whole_state(optimizer: torch.optim.Optimizer, keep: bool) -> dict[str, Any]:
     return {**found, "state": states} if keep else {}
 
 
-def split_state(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def split_state(state: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any]:
     """The other way: each process takes its shards of a whole state."""
     from torch.distributed.tensor import distribute_tensor
 

@@ -51,6 +51,8 @@ class Stage:
     examples_per_batch: int | None = None
     """Where given, a batch holds exactly this many examples, whatever their length."""
     accumulate: int = 1
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon: for the matrices of stacked layers; a small model from nothing needs a third of the examples."""
     schedule: Literal["cosine", "constant", "linear"] = "cosine"
     warmup: float = 0.03
     """Share of the steps in which the learning rate rises from 0."""

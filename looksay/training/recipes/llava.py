@@ -16,6 +16,15 @@ from looksay.training.stages import Stage
 PUBLISHED = {"7b": llava_7b, "13b": llava_13b}
 """The model of the paper before training, by size: released towers and language models."""
 
+_SPEAKING: dict[str, Any] = {
+    "tokens_per_batch": 2048,
+    "max_length": 1024,
+    "optimizer": "muon",
+    "betas": (0.9, 0.95),
+    "weight_decay": 0.01,
+}
+"""What the stages of a small language model share."""
+
 
 def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[Llava, list[Stage]]:
     """LLaVA from nothing on scenes: a tower that recognises, a language model that reads lists, then the
@@ -44,39 +53,32 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
         ),
         Stage(
             "language",
-            trains={"language": 1.5e-3},
+            trains={"language": 3e-3},
             data=talks.read(
                 seed + 1, mix={"listing": 0.5, "reading": 0.5}, sign_share=0.3, invented=0.5
             ),
-            steps=6000,
-            tokens_per_batch=1024,
-            max_length=1024,
-            betas=(0.9, 0.95),
-            weight_decay=0.01,
+            steps=2500,
             gate=_small.text_oracle,
+            **_SPEAKING,
         ),
         Stage(
             "align",
             trains={"connector": 2e-3},
             data=talks.read(seed + 2, mix={"description": 1.0}, sign_share=0.3, invented=0.5),
-            steps=600,
-            tokens_per_batch=2048,
-            max_length=1024,
+            steps=200,
+            **_SPEAKING,
         ),
         Stage(
             "instruct",
-            trains={"connector": 1e-3, "language": 1e-3},
+            trains={"connector": 1e-3, "language": 2e-3},
             data=talks.read(
                 seed + 3,
-                mix={"everything": 0.75, "description": 0.15, "choice": 0.1},
+                mix={"everything": 0.7, "description": 0.25, "choice": 0.05},
                 sign_share=0.3,
                 invented=0.5,
             ),
-            steps=12000,
-            tokens_per_batch=2048,
-            max_length=1024,
-            betas=(0.9, 0.95),
-            weight_decay=0.01,
+            steps=8000,
+            **_SPEAKING,
         ),
     ]
 

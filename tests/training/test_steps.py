@@ -1,0 +1,103 @@
+"""How a step is taken: Muon beside AdamW, compiled layers; and gates between stages."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+
+from conftest import need  # noqa: E402
+from models.tiny import tiny_llava  # noqa: E402
+from training.trained import stages  # noqa: E402
+
+from looksay.training import optim  # noqa: E402
+from looksay.training.loop import train  # noqa: E402
+from looksay.training.stages import TrainingError  # noqa: E402
+
+pytestmark = pytest.mark.local
+
+
+def run(out: Path, plan: list[Any], **options: Any) -> list[float]:
+    train(tiny_llava(), plan, out, device="cpu", quiet=True, log_every=4, **options)
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
+    return [line["losses"]["lm"] for line in lines if "losses" in line]
+
+
+def test_muon_takes_the_matrices_of_stacked_layers_and_adamw_the_rest() -> None:
+    model = tiny_llava()
+    stage = replace(stages()[1], optimizer="muon")
+    learning = optim.thaw(model.parts, stage)
+    groups = optim.optimizer(model.parts, learning, stage).param_groups
+    names = {id(p): name for name, p in model.named_parameters()}
+    muon = [names[id(p)] for g in groups if "ns_steps" in g for p in g["params"]]
+    adamw = [names[id(p)] for g in groups if "ns_steps" not in g for p in g["params"]]
+    assert muon
+    assert all(".layers." in name and name.startswith("language.") for name in muon)
+    assert any("embed" in name for name in adamw)
+    assert any(name.startswith("connector.") for name in adamw)
+    assert sorted(muon + adamw) == sorted(
+        names[id(p)] for found in learning.values() for p in found
+    )
+
+
+def test_muon_learns_and_resumes_exactly(tmp_path: Path) -> None:
+    plan = [replace(stage, optimizer="muon") for stage in stages()]
+    whole = run(tmp_path / "whole", plan)
+    assert whole[-1] < whole[0]
+    broken = tmp_path / "broken"
+
+    class Broken(Exception):
+        """A fault in the middle of the second stage."""
+
+    class Breaking:
+        size = plan[1].data.size
+
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def example(self, index: int) -> Any:
+            self.calls += 1
+            if self.calls > 60:
+                raise Broken
+            return plan[1].data.example(index)
+
+    # The plan of a run knows its data by class, so the faulty source must pass for the sound one.
+    Breaking.__module__ = type(plan[1].data).__module__
+    Breaking.__qualname__ = type(plan[1].data).__qualname__
+    with pytest.raises(Broken):
+        run(broken, [plan[0], replace(plan[1], data=Breaking())], save_every=3)
+    assert (broken / "resume.pt").is_file()
+    assert run(broken, plan, save_every=3) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # those of the compiler about itself
+def test_compiled_layers_learn_the_same(tmp_path: Path) -> None:
+    need(shutil.which("g++") or shutil.which("clang++"), "torch compiles with a C++ compiler")
+    plain = run(tmp_path / "plain", stages())
+    compiled = run(tmp_path / "compiled", stages(), compile=True)
+    assert compiled == pytest.approx(plain, rel=1e-3)
+
+
+def test_a_gate_stops_a_run_before_the_next_stage_and_is_asked_again(tmp_path: Path) -> None:
+    asked = []
+
+    def gate(model: Any) -> None:
+        asked.append(model.training)
+        if len(asked) == 1:
+            raise TrainingError("not good enough")
+
+    first, second = stages()
+    plan = [replace(first, gate=gate), second]
+    with pytest.raises(TrainingError, match="not good enough"):
+        run(tmp_path, plan, save_every=5)
+    assert not (tmp_path / "align").exists()
+    assert run(tmp_path, plan, save_every=5)
+    assert asked == [False, False]
