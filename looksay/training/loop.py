@@ -193,8 +193,6 @@ class _Run:
         self.restore(start)
         prepared = inner = self.model
         if self.shard:
-            if stage.optimizer == "muon":
-                raise InputError("Muon needs whole matrices: train this recipe without --shard.")
             self.shards = sharding.Shards(self.model, self.device, self.precision)
             learning = self.shards.learning(learning)
             prepared = inner = self.shards.module

@@ -10,7 +10,7 @@ its layers would wait for ever.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -25,7 +25,7 @@ GATHERED = "language"
 """The part that every batch passes, whose layers can therefore be gathered one by one."""
 
 
-def check(stages: Iterable[Stage], world: int, compile: bool) -> None:
+def check(stages: Sequence[Stage], world: int, compile: bool) -> None:
     """Raise InputError for what sharding cannot do."""
     if world == 1:
         raise InputError(
@@ -37,6 +37,12 @@ def check(stages: Iterable[Stage], world: int, compile: bool) -> None:
         raise InputError(
             f"The stage {packed[0]!r} holds weights in 4 bit, which cannot be sharded. "
             "Use --lora with --shard, or --qlora without it."
+        )
+    muon = [s.name for s in stages if s.optimizer == "muon"]
+    if muon:
+        raise InputError(
+            f"The stage {muon[0]!r} uses Muon, which needs whole matrices. Leave out --shard: what this "
+            "recipe trains from nothing fits any device."
         )
     if compile:
         raise InputError("Compiled layers cannot be sharded yet. Leave out --compile or --shard.")
@@ -106,9 +112,7 @@ def split_state(state: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any
     def split(value: Tensor, like: Any) -> Tensor:
         if value.shape != like.shape:
             return value  # the number of steps
-        shard: Tensor = distribute_tensor(
-            value, like.device_mesh, like.placements, src_data_rank=None
-        )
+        shard: Tensor = distribute_tensor(value, like.device_mesh, like.placements)
         return shard
 
     states = {

@@ -193,6 +193,8 @@ def test_what_cannot_be_sharded_is_told(tmp_path: Path) -> None:
     packed = [replace(stages()[1], adapter=Adapter(quantize="nf4"))]
     with pytest.raises(InputError, match="4 bit"):
         check(packed, 2, compile=False)
+    with pytest.raises(InputError, match="Muon"):
+        check([replace(stages()[1], optimizer="muon")], 2, compile=False)
     with pytest.raises(InputError, match="--compile"):
         check(stages(), 2, compile=True)
 
