@@ -74,6 +74,9 @@ class SmallTower(nn.Module):
             *_conv(channels // 2, channels, stride=2),
         )
         self.blocks = nn.Sequential(*[Block(channels, dilation) for dilation in blocks])
+        # Centred and scaled by the whole of the world, so that what differs from empty ground stands out:
+        # the features of all cells share a large mean otherwise, and a connector must first learn that away.
+        self.norm = nn.BatchNorm2d(channels, affine=False)
         outputs = {
             "noun": classes["noun"] + 1,
             "box": 4,
@@ -103,7 +106,7 @@ class SmallTower(nn.Module):
     def cells_of(self, pixels_ICHW: Tensor) -> Tensor:
         """(I, channels, R, R): one vector per cell."""
         pixels_ICHW = pixels_ICHW.contiguous(memory_format=torch.channels_last)
-        return self.blocks(self.stem(pixels_ICHW))
+        return self.norm(self.blocks(self.stem(pixels_ICHW)))
 
     def forward(self, pixels_ICHW: Tensor) -> Tensor:
         """(I, N, D): four neighbouring cells joined, and where they are."""

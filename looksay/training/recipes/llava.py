@@ -46,7 +46,7 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
             objectives=("recognise",),
             # Signs more often than in the world, and letters that spell nothing: it has to read, not guess.
             data=talks.read(seed, mix={"picture": 1.0}, sign_share=0.5, invented=0.7),
-            steps=5000,
+            steps=8000,
             examples_per_batch=32,
             warmup=0.05,
             weight_decay=0.01,
