@@ -170,7 +170,7 @@ def _made(
         model, stages = recipe.scenes(size, seed)
         if start is not None:
             model = _loaded(start)
-            stages = [s for s in stages if set(s.trains) <= {"connector", "language"}]
+            stages = [s for s in stages if "connector" in s.trains]
         return model, _published.lora(stages, quantize=qlora) if lora or qlora else stages
     source = _source(data, images, seed)
     if size in recipe.PUBLISHED:

@@ -104,7 +104,19 @@ def load(
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = family.build(parts, tokenizer, **content["arguments"])
     fill(model, _read_file(folder / content["weights"]), f"{folder}")
-    return model.to(device=device, dtype=dtype).eval()
+    return moved(model, device, dtype).eval()
+
+
+def moved(model: Any, device: torch.device | str, dtype: torch.dtype | None) -> Any:
+    """The model on `device`, its weights in `dtype`. What is computed and never saved keeps its
+    precision: rotary frequencies in bf16 are wrong by whole turns after some hundred ids."""
+    saved = model.state_dict().keys()
+    exact = [(name, value) for name, value in model.named_buffers() if name not in saved]
+    model.to(device=device, dtype=dtype)
+    for name, value in exact:
+        owner, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(owner), leaf, value.to(device))
+    return model
 
 
 def read(folder: Path | str) -> dict[str, Any]:

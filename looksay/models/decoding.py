@@ -24,6 +24,7 @@ def pick(
     if top_p < 1:
         sorted_BV, order_BV = chances_BV.sort(descending=True)
         beyond_BV = sorted_BV.cumsum(-1) - sorted_BV >= top_p
+        beyond_BV[:, 0] = False  # the likeliest word remains, also at top_p 0
         chances_BV = chances_BV.scatter(-1, order_BV, sorted_BV.masked_fill(beyond_BV, 0.0))
     return [
         int(torch.multinomial(chances_V, 1, generator=generator))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,3 +81,10 @@ class Features:
     def _file(self, key: str) -> Path:
         assert self._folder is not None
         return self._folder / key[:2] / f"{key}.safetensors"
+
+
+def fresh(tower: Any, kept: Features | None, folder: Path | None, limit_bytes: int) -> Features:
+    """The cache of the tower as it is now: an earlier stage may have trained it."""
+    if kept is not None and kept.fingerprint == str(tower.fingerprint):
+        return kept
+    return Features(tower, limit_bytes=limit_bytes, folder=folder)

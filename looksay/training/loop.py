@@ -22,7 +22,7 @@ from looksay.models.batching import Batch
 from looksay.models.batching import Sequence as Encoded
 from looksay.models.fingerprint import fingerprint
 from looksay.training import adapters, optim, sharding, state
-from looksay.training.cache import Features
+from looksay.training.cache import Features, fresh
 from looksay.training.feed import Fed, Feed, Position
 from looksay.training.layers import prepared_layers
 from looksay.training.log import Log
@@ -107,7 +107,7 @@ def train(
                 run.learning(stage)
                 continue
             if stage.cache_features:
-                kept = _features(model, kept, features, features_bytes)
+                kept = fresh(cast(Trainable, model).parts["tower"], kept, features, features_bytes)
             run.stage(number, stage, found, log, workers, kept if stage.cache_features else None)
             found = run.close(number, stage, log, dict(card or {}))
         run.restore(found)
@@ -281,6 +281,11 @@ class _Run:
                         features = kept.of(fed, self.device)
                         batch = replace(batch, pixels_ICHW=None, features_IND=features)
                     losses: dict[str, Tensor] = prepared(batch, objectives=stage.objectives)
+                if not losses:
+                    asked = ", ".join(stage.objectives)
+                    raise InputError(
+                        f"The model has no loss for {asked} on the data of {stage.name!r}."
+                    )
                 total: Tensor | float = 0.0
                 for key, loss in losses.items():
                     kind = "lm" if key == "lm" else ""
@@ -387,11 +392,12 @@ class _Run:
         return found
 
     def _weights(self) -> dict[str, Tensor]:
-        """What has trained so far, and all running values (buffers)."""
+        """What has trained so far, and all running values (buffers); 4-bit weights are neither."""
+        running = dict(self.model.named_buffers())
         return {
             key: value.detach()
             for key, value in self.model.state_dict(keep_vars=True).items()
-            if id(value) in self.touched or not isinstance(value, nn.Parameter)
+            if id(value) in self.touched or key in running
         }
 
     def restore(self, found: state.State) -> None:
@@ -411,16 +417,6 @@ class _Run:
         found = self._save(number + 1, 0, None, None, Sums(), log, self.seconds)
         self.accelerator.wait_for_everyone()
         return replace(found, weights={})
-
-
-def _features(
-    model: nn.Module, kept: Features | None, folder: Path | None, limit_bytes: int
-) -> Features:
-    """The cache of the tower as it is now: an earlier stage may have trained it."""
-    tower = cast(Trainable, model).parts["tower"]
-    if kept is not None and kept.fingerprint == str(tower.fingerprint):
-        return kept
-    return Features(tower, limit_bytes=limit_bytes, folder=folder)
 
 
 def _pad_id(model: nn.Module) -> int:

@@ -109,11 +109,12 @@ def optimizer(
                 group = {"part": part, "peak": stage.trains[part], "weight_decay": decay}
                 if chosen:
                     groups[hidden].append({"params": chosen, **group})
-    adamw = torch.optim.AdamW(groups[False], lr=0.0, betas=stage.betas, fused=True)
-    if not groups[True]:
-        return cast(Optimizer, adamw)
-    muon = torch.optim.Muon(groups[True], lr=0.0, adjust_lr_fn="match_rms_adamw")
-    return Together(muon, adamw)
+    each: list[torch.optim.Optimizer] = []
+    if groups[True]:
+        each.append(torch.optim.Muon(groups[True], lr=0.0, adjust_lr_fn="match_rms_adamw"))
+    if groups[False]:
+        each.append(torch.optim.AdamW(groups[False], lr=0.0, betas=stage.betas, fused=True))
+    return Together(*each) if len(each) > 1 else cast(Optimizer, each[0])
 
 
 def set_rates(optimizer: Optimizer, stage: Stage, step: int) -> None:

@@ -287,3 +287,12 @@ def test_defects_are_told_plainly(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(InputError, match="cannot be read"):
         checkpoint.load(tmp_path)
+
+
+def test_rotary_frequencies_stay_exact_in_half_precision(tmp_path: Path) -> None:
+    checkpoint.save(tiny_llava(), tmp_path)
+    loaded = checkpoint.load(tmp_path, dtype=torch.bfloat16)
+    computed = {name: b for name, b in loaded.named_buffers() if name.endswith("inv_freq")}
+    assert computed
+    assert all(value.dtype is torch.float32 for value in computed.values())
+    assert loaded.language.model.dtype is torch.bfloat16

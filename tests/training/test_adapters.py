@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ pytest.importorskip("peft")
 
 from conftest import need  # noqa: E402
 from models.tiny import tiny_llava  # noqa: E402
-from training.trained import Pictures, stages  # noqa: E402
+from training.trained import Broken, Pictures, breaking, stages  # noqa: E402
 
 from looksay.errors import InputError, UnknownName  # noqa: E402
 from looksay.models import checkpoint  # noqa: E402
@@ -136,3 +138,28 @@ def test_qlora_holds_the_weights_in_four_bits_and_learns(tmp_path: Path) -> None
     assert torch.allclose(outputs(again), outputs(model), atol=0.05, rtol=0.05)
     with pytest.raises(InputError, match="unquantised"):
         merge(model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quantize", [None, "nf4"])
+def test_a_run_with_an_adapter_that_breaks_goes_on_exactly(
+    tmp_path: Path, quantize: str | None
+) -> None:
+    if quantize:
+        try:
+            import bitsandbytes  # noqa: F401
+        except ImportError:
+            need(False, "bitsandbytes is not installed")
+    plan = stages(adapter=Adapter(rank=4, alpha=8, dropout=0.0, quantize=quantize))
+    options: dict[str, Any] = {"device": "cpu", "quiet": True, "save_every": 3, "log_every": 4}
+    train(wide_llava(), plan, tmp_path / "whole", **options)
+    faulty = [plan[0], replace(plan[1], data=breaking(plan[1].data, 60))]
+    with pytest.raises(Broken):
+        train(wide_llava(), faulty, tmp_path / "broken", **options)
+    train(wide_llava(), plan, tmp_path / "broken", **options)
+
+    def curve(name: str) -> list[Any]:
+        lines = (tmp_path / name / "log.jsonl").read_text("utf-8").splitlines()
+        return [r["losses"] for r in map(json.loads, lines) if "losses" in r]
+
+    assert curve("broken") == curve("whole")

@@ -15,11 +15,12 @@ pytest.importorskip("accelerate")
 
 from conftest import need  # noqa: E402
 from models.tiny import tiny_llava  # noqa: E402
-from training.trained import stages  # noqa: E402
+from training.trained import Broken, breaking, stages  # noqa: E402
 
+from looksay.errors import InputError  # noqa: E402
 from looksay.training import optim  # noqa: E402
 from looksay.training.loop import train  # noqa: E402
-from looksay.training.stages import TrainingError  # noqa: E402
+from looksay.training.stages import Adapter, TrainingError  # noqa: E402
 
 pytestmark = pytest.mark.local
 
@@ -52,27 +53,8 @@ def test_muon_learns_and_resumes_exactly(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", plan)
     assert whole[-1] < whole[0]
     broken = tmp_path / "broken"
-
-    class Broken(Exception):
-        """A fault in the middle of the second stage."""
-
-    class Breaking:
-        size = plan[1].data.size
-
-        def __init__(self) -> None:
-            self.calls = 0
-
-        def example(self, index: int) -> Any:
-            self.calls += 1
-            if self.calls > 60:
-                raise Broken
-            return plan[1].data.example(index)
-
-    # The plan of a run knows its data by class, so the faulty source must pass for the sound one.
-    Breaking.__module__ = type(plan[1].data).__module__
-    Breaking.__qualname__ = type(plan[1].data).__qualname__
     with pytest.raises(Broken):
-        run(broken, [plan[0], replace(plan[1], data=Breaking())], save_every=3)
+        run(broken, [plan[0], replace(plan[1], data=breaking(plan[1].data, 60))], save_every=3)
     assert (broken / "resume.pt").is_file()
     assert run(broken, plan, save_every=3) == whole
 
@@ -101,3 +83,15 @@ def test_a_gate_stops_a_run_before_the_next_stage_and_is_asked_again(tmp_path: P
     assert not (tmp_path / "align").exists()
     assert run(tmp_path, plan, save_every=5)
     assert asked == [False, False]
+
+
+def test_an_objective_that_the_model_has_not_is_told(tmp_path: Path) -> None:
+    plan = [replace(stages()[0], objectives=("ml",), examples_per_batch=4)]
+    with pytest.raises(InputError, match="no loss for ml"):
+        run(tmp_path, plan)
+
+
+def test_muon_alone_has_no_empty_partner(tmp_path: Path) -> None:
+    adapter = Adapter(rank=4, alpha=8)
+    stage = replace(stages()[1], trains={"language": 1e-3}, optimizer="muon", adapter=adapter)
+    assert run(tmp_path, [stage])

@@ -30,6 +30,24 @@ class Pictures:
         return Example(str(index), Conversation(turns))
 
 
+class Broken(Exception):
+    """A fault in the middle of a stage."""
+
+
+def breaking(source: Pictures, after: int) -> Pictures:
+    """The same data, which fail once `after` examples were drawn; for the plan of a run they are equal."""
+    broken = Pictures(source.size)
+    calls = iter(range(after))
+
+    def example(index: int) -> Example:
+        if next(calls, None) is None:
+            raise Broken
+        return source.example(index)
+
+    broken.example = example  # type: ignore[method-assign]
+    return broken
+
+
 def stages(
     pause_s: float = 0.0,
     each: int | None = None,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -106,8 +106,7 @@ def from_transformers(
     if config.tie_word_embeddings:
         mapped.pop("language.model.lm_head.weight", None)
     checkpoint.fill(model, mapped, str(folder))
-    model.to(dtype=dtype).eval()
-    return model
+    return cast(Llava, checkpoint.moved(model, "cpu", dtype).eval())
 
 
 def load_projector(model: Llava, path: Path | str) -> None:
