@@ -125,8 +125,8 @@ def train(
         from looksay.training.loop import train as run
     except ImportError as error:
         raise MissingDependency("Training", "train", str(error.name)) from error
-    model, stages = _made(recipe, data, images, size, start, batch, seed, lora, qlora)
-    stages = _chosen(stages, chosen, steps)
+    model, stages = _made(recipe, data, images, size, start, batch, seed)
+    stages = _chosen(_adapted(stages, lora, qlora), chosen, steps)
     run(
         model,
         stages,
@@ -157,8 +157,6 @@ def _made(
     start: str | None,
     batch: int,
     seed: int,
-    lora: bool,
-    qlora: bool,
 ) -> tuple[Any, list[Stage]]:
     """The model to begin with, and all stages of the recipe for this data."""
     import torch
@@ -171,7 +169,7 @@ def _made(
         if start is not None:
             model = _loaded(start)
             stages = [s for s in stages if "connector" in s.trains]
-        return model, _published.lora(stages, quantize=qlora) if lora or qlora else stages
+        return model, stages
     source = _source(data, images, seed)
     if size in recipe.PUBLISHED:
         stages = _papers(recipe, source, batch)
@@ -179,7 +177,13 @@ def _made(
     else:
         stages = _published.own(source, fresh=start is None, examples=batch)
         model = recipe.scenes(size, seed)[0] if start is None else _loaded(start)
-    return model, _published.lora(stages, quantize=qlora) if lora or qlora else stages
+    return model, stages
+
+
+def _adapted(stages: list[Stage], lora: bool, qlora: bool) -> list[Stage]:
+    from looksay.training.recipes import _published
+
+    return _published.lora(stages, quantize=qlora) if lora or qlora else stages
 
 
 def _asked(data: str, stages: list[Stage], size: str, recipe: Any) -> dict[str, Any]:
@@ -253,7 +257,6 @@ def _plan(
     """Print the plan. A published model is an outline here: none of its weights is looked for."""
     try:
         from looksay.training import plan as planning
-        from looksay.training.recipes import _published
     except ImportError as error:
         raise MissingDependency("Planning a training", "train", str(error.name)) from error
     device = {"auto": "cpu", "cuda": "h100"}.get(device, device)
@@ -264,14 +267,13 @@ def _plan(
         outlined = recipe.outline(size)
         parts, image, tower = outlined.parts, outlined.image_tokens, outlined.tower_tokens
         stages = _papers(recipe, _source(data, images, 0), batch, devices)
-        stages = _published.lora(stages, quantize=qlora) if lora or qlora else stages
         frozen_bytes = 2.0
     else:
-        model, stages = _made(recipe, data, images, size, start, batch, 0, lora, qlora)
+        model, stages = _made(recipe, data, images, size, start, batch, 0)
         parts, image, tower = model.parts, model.prompter.image_tokens, model.tower.tokens
     lines = planning.plan(
         parts,
-        _chosen(stages, chosen, steps),
+        _chosen(_adapted(stages, lora, qlora), chosen, steps),
         device=device,
         devices=devices,
         price_usd_per_hour=price,
