@@ -23,5 +23,7 @@ def _only_ours(op: Any, *rest: Any, **named: Any) -> Any:
     return _register_fake(op, *rest, **named)
 
 
-torch.library.register_fake = _only_ours
-sys.path.insert(0, str(FOLDER))
+def pytest_load_initial_conftests() -> None:
+    # Only as a plugin (-p torchvision_here): looking for doctests imports this module everywhere, too.
+    torch.library.register_fake = _only_ours
+    sys.path.insert(0, str(FOLDER))
