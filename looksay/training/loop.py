@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,8 @@ from looksay.models.batching import Sequence as Encoded
 from looksay.models.fingerprint import fingerprint
 from looksay.training import adapters, optim, sharding, state
 from looksay.training.cache import Features, fresh
-from looksay.training.feed import Fed, Feed, Position
+from looksay.training.feed import Feed, Position
+from looksay.training.gradients import Gradients
 from looksay.training.layers import prepared_layers
 from looksay.training.log import Log
 from looksay.training.stages import Adapter, Stage, TrainingError
@@ -227,13 +227,21 @@ class _Run:
             ) as feed,
             prepared_layers(inner, stage.checkpoint_activations, self.compile),
         ):
+            gradients = Gradients(
+                prepared,
+                stage,
+                self.accelerator,
+                self.precision,
+                kept=kept,
+                sharded=self.shard,
+            )
             fed_steps = iter(feed)
             for step in range(start.step, stage.steps):
                 feds, position = next(fed_steps)
                 # A seed per step makes dropout independent of breaks, with no generator state to keep.
                 torch.manual_seed(hash((self.seed, number, step, self.rank)) % 2**62)
                 optim.set_rates(optimizer, stage, step)
-                self._accumulate(prepared, stage, feds, sums, kept)
+                gradients.add(feds, sums)
                 sums.norm = sharding.clip(every, stage.clip or math.inf)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
@@ -252,58 +260,6 @@ class _Run:
             self.shards.gather()
             self.shards = None
             self.model.to("cpu")
-
-    def _accumulate(
-        self,
-        prepared: nn.Module,
-        stage: Stage,
-        feds: Sequence[Fed],
-        sums: Sums,
-        kept: Features | None,
-    ) -> None:
-        """Gradients of one step: each loss is the mean over all that it is taken over, in all batches
-        and ranks, however they are split."""
-        kinds = {"lm": sum(f.learned for f in feds), "": sum(f.examples for f in feds)}
-        totals: dict[str, Any] = dict(kinds)
-        if self.world > 1:
-            whole = torch.tensor([kinds["lm"], kinds[""]], dtype=torch.float64).to(self.device)
-            whole = self.accelerator.reduce(whole, reduction="sum")
-            totals = {"lm": whole[0].clamp(min=1).float(), "": whole[1].clamp(min=1).float()}
-        for place, fed in enumerate(feds):
-            batch = fed.batch.to(self.device)
-            last = place == len(feds) - 1
-            # Shards are summed at once: whole gradients would not fit.
-            shared = self.world > 1 and not last and not self.shard
-            waits = self.accelerator.no_sync(prepared) if shared else nullcontext()
-            with waits:
-                with self._autocast():
-                    if kept is not None and fed.images:
-                        features = kept.of(fed, self.device)
-                        batch = replace(batch, pixels_ICHW=None, features_IND=features)
-                    losses: dict[str, Tensor] = prepared(batch, objectives=stage.objectives)
-                if not losses:
-                    asked = ", ".join(stage.objectives)
-                    raise InputError(
-                        f"The model has no loss for {asked} on the data of {stage.name!r}."
-                    )
-                total: Tensor | float = 0.0
-                for key, loss in losses.items():
-                    kind = "lm" if key == "lm" else ""
-                    count = fed.learned if kind else fed.examples
-                    share = count * self.world / (totals[kind] or 1)
-                    total = total + loss * (_weight(stage, key) * share)
-                    sums.add(key, loss, count)
-                if isinstance(total, Tensor) and total.requires_grad:
-                    self.accelerator.backward(total)
-            sums.tokens += fed.tokens
-            sums.examples += fed.examples
-        sums.steps += 1
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision is torch.float32:
-            return nullcontext()
-        context: AbstractContextManager[Any] = torch.autocast(self.device.type, self.precision)
-        return context
 
     def _record(
         self,
@@ -421,11 +377,6 @@ class _Run:
 
 def _pad_id(model: nn.Module) -> int:
     return int(getattr(getattr(model, "tokenizer", None), "pad_token_id", None) or 0)
-
-
-def _weight(stage: Stage, key: str) -> float:
-    """Of a loss by its full name ("recognise/where"), else of its objective, else 1."""
-    return stage.weights.get(key, stage.weights.get(key.split("/")[0], 1.0))
 
 
 def _card(card: dict[str, Any], stages: Sequence[Stage], seed: int) -> dict[str, Any]:
