@@ -34,5 +34,6 @@ def merge(model: nn.Module) -> list[nn.Parameter]:
         setattr(model.get_submodule(parent), leaf, base)
         changed.append(base.weight)
     for part in model.modules():
-        part.__dict__.pop("peft_config", None)
+        if part.__dict__.pop("peft_config", None) and hasattr(part, "digest"):
+            part.digest = None  # it named the weights before they took the adapter in
     return changed

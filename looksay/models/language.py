@@ -109,7 +109,7 @@ class Language(nn.Module):
         if int(segments_BT.max()) <= 1 and _pads_behind(segments_BT):
             positions, mask = torch.arange(steps, device=embeds_BTD.device)[None], None
         else:
-            self._check_packable(steps)
+            self._check_packable(*embeds_BTD.shape[:2])
             positions = positions_BT
             mask = self._mask(segments_BT, embeds_BTD.dtype) if self.attention in _DENSE else None
         output = self.decoder(
@@ -143,13 +143,17 @@ class Language(nn.Module):
         added = torch.zeros_like(seen_BTT, dtype=dtype)
         return added.masked_fill(~seen_BTT, torch.finfo(dtype).min)[:, None]
 
-    def _check_packable(self, steps: int) -> None:
+    def _check_packable(self, rows: int, steps: int) -> None:
         window = getattr(self.config, "sliding_window", None)
-        windowed = "sliding_attention" in (getattr(self.config, "layer_types", None) or ())
+        # Mistral has a window in every layer and names no kinds of layers.
+        kinds = getattr(self.config, "layer_types", None) or ("sliding_attention",)
         if not self._places_known:
             why = "counts positions by itself"
-        elif windowed and window and steps > window:
+        elif "sliding_attention" in kinds and window and steps > window:
             why = f"looks back {window} ids only, and the row has {steps}"
+        elif self.attention not in _DENSE and rows > 1:
+            # transformers takes positions that restart for packing in batches of one row only.
+            why = f"has {self.attention}, which finds packing in batches of one row only"
         else:
             return
         raise InputError(
@@ -246,7 +250,8 @@ class Language(nn.Module):
     ) -> Language:
         """A released language model, by folder or name on the hub."""
         model = cls._released().from_pretrained(folder, dtype=dtype)
-        return cls(model, attention=attention, base=str(folder))
+        base = str(Path(folder).resolve()) if Path(folder).is_dir() else str(folder)
+        return cls(model, attention=attention, base=base)
 
     @classmethod
     def _released(cls) -> Any:

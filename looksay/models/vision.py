@@ -130,13 +130,16 @@ class TransformersTower(nn.Module):
         Mean and deviation come from its preprocessor_config.json unless given.
         """
         from transformers import AutoConfig, AutoModel
+        from transformers.utils import cached_file
 
         config = AutoConfig.from_pretrained(folder)
         config = getattr(config, "vision_config", config)
         model = AutoModel.from_pretrained(folder, config=config)
-        settings = Path(folder) / "preprocessor_config.json"
-        if settings.is_file():
-            found = json.loads(settings.read_text("utf-8"))
+        settings = cached_file(
+            str(folder), "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
+        )
+        if settings is not None:
+            found = json.loads(Path(settings).read_text("utf-8"))
             arguments = {
                 "mean_rgb": tuple(found.get("image_mean", CLIP_MEAN)),
                 "std_rgb": tuple(found.get("image_std", CLIP_STD)),
@@ -158,8 +161,8 @@ def make_square(
         image = padded
     elif fit == "crop":
         # The shorter side becomes size_px, then the middle is cut out, as CLIP's own preprocessing does.
-        scale = size_px / min(width_px, height_px)
-        resized = (max(size_px, int(width_px * scale)), max(size_px, int(height_px * scale)))
+        shorter_px = min(width_px, height_px)
+        resized = (size_px * width_px // shorter_px, size_px * height_px // shorter_px)
         image = image.resize(resized, Pillow.Resampling.BICUBIC)
         left, top = (resized[0] - size_px) // 2, (resized[1] - size_px) // 2
         return image.crop((left, top, left + size_px, top + size_px))

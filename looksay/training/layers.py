@@ -26,8 +26,9 @@ def prepared_layers(model: nn.Module, recompute: bool, compile: bool) -> Iterato
 def recomputed(model: nn.Module) -> Iterator[int]:
     """Recompute every layer of the outermost stacks (two or more of one class in a list) of
     `model`, frozen ones through which gradients flow included; yields how many. transformers' own
-    switch does nothing in evaluation mode, and a frozen language model is in evaluation mode."""
-    layers = list(stacked(model))
+    switch does nothing in evaluation mode, and a frozen language model is in evaluation mode. Layers
+    with running statistics (BatchNorm) are left alone: they would count each batch twice."""
+    layers = [layer for layer in stacked(model) if not _keeps_count(layer)]
     for layer in layers:
         layer.forward = partial(_again, layer.forward)
     try:
@@ -55,6 +56,10 @@ def _again(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
     return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+
+def _keeps_count(layer: nn.Module) -> bool:
+    return any(getattr(m, "track_running_stats", False) for m in layer.modules())
 
 
 def stacked(module: nn.Module) -> Iterator[nn.Module]:

@@ -45,7 +45,7 @@ class Log:
         self._told = 0.0
         if write:
             with self._path.open("ab") as file:
-                file.truncate(offset)
+                file.truncate(min(offset, self._path.stat().st_size))
 
     def __enter__(self) -> Log:
         self._bar.start()
@@ -92,12 +92,20 @@ class Log:
     def draw(self) -> None:
         """Draw the curve of all stages so far."""
         if self._write:
-            lines = self._path.read_text("utf-8").splitlines()
-            records = [json.loads(line) for line in lines]
-            drawing = draw([r for r in records if "losses" in r])
+            lines = self._path.read_text("utf-8", errors="replace").splitlines()
+            drawing = draw([r for r in map(_record, lines) if "losses" in r])
             self._path.with_name("curve.svg").write_text(drawing, "utf-8")
 
     def _line(self, record: Mapping[str, Any]) -> None:
         if self._write:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+
+
+def _record(line: str) -> dict[str, Any]:
+    """A line of the log; nothing where a power cut left half of one."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

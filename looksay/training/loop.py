@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -144,6 +145,13 @@ class _Run:
                 f"The stage {keeping[0]!r} trains the tower, so its features change with every step. "
                 "Turn cache_features off there."
             )
+        for before, after in pairwise(stages):
+            if before.adapter and before.adapter.quantize and after.adapter != before.adapter:
+                raise InputError(
+                    f"The stage {before.name!r} trains an adapter over 4-bit weights, which cannot be folded "
+                    f"in for {after.name!r} without loss. Train {after.name!r} with the same adapter, or in a "
+                    "run of its own that begins from this one's result."
+                )
         if len({s.name for s in stages}) != len(stages) or not stages:
             raise InputError(f"Stages need distinct names; found {[s.name for s in stages]}.")
         # Batches without images leave the connector without a gradient, which DDP must expect.
@@ -169,7 +177,8 @@ class _Run:
         self.seconds = 0.0
 
     def adapt(self, before: Adapter | None, now: Adapter | None) -> None:
-        if before is not None and before != now:
+        """The adapter of the next stage in the place of that before it, or of one that the model came with."""
+        if before is None or before != now:
             self.touched |= {id(p): p for p in merge(self.model)}
         if now is not None and before != now:
             adapters.attach(self.model, now, seed=self.seed)
@@ -253,7 +262,7 @@ class _Run:
                     sums = Sums()
                 if done % self.save_every == 0 and done < stage.steps:
                     elapsed = start.seconds + time.monotonic() - began
-                    self._save(number, done, position, optimizer, sums, log, elapsed)
+                    self._save(stage, number, done, position, optimizer, sums, log, elapsed)
                     log.draw()
         self.seconds = start.seconds + time.monotonic() - began
         if self.shards is not None:
@@ -277,12 +286,7 @@ class _Run:
             for key, value in plain.items()
             if key.startswith("loss:")
         }
-        wrong = [key for key, value in losses.items() if not math.isfinite(value)]
-        if wrong:
-            raise TrainingError(
-                f"The loss {wrong[0]!r} is no number after step {done} of the stage {stage.name!r}. "
-                "Lower its learning rates (or clip more), or train in fp32; the last good state is kept."
-            )
+        self._check(stage, done, plain)
         record = {
             "stage": stage.name,
             "step": done,
@@ -310,6 +314,7 @@ class _Run:
 
     def _save(
         self,
+        stage: Stage,
         number: int,
         step: int,
         position: Position | None,
@@ -331,6 +336,9 @@ class _Run:
             states = sharding.whole_state(optimizer, keep=self.main)
         elif optimizer:
             states = optimizer.state_dict()
+        # A state that is no number must not replace a good one.
+        odd = {name: math.nan for name, p in self.model.named_parameters() if _no_number(p)}
+        self._check(stage, step, {**pending, **odd})
         found = state.State(
             self.plan,
             number,
@@ -346,6 +354,15 @@ class _Run:
         if self.main:
             state.save(found, self.out)
         return found
+
+    def _check(self, stage: Stage, step: int, plain: Mapping[str, float]) -> None:
+        wrong = [key for key, value in plain.items() if not math.isfinite(value)]
+        if wrong:
+            raise TrainingError(
+                f"{wrong[0].removeprefix('loss:')} is no number after step {step} of the stage "
+                f"{stage.name!r}. Lower its learning rates (or clip more), or train in fp32; the last good "
+                "state is kept."
+            )
 
     def _weights(self) -> dict[str, Tensor]:
         """What has trained so far, and all running values (buffers); 4-bit weights are neither."""
@@ -370,13 +387,17 @@ class _Run:
         if self.main:
             checkpoint.save(self.model, self.out / stage.name, **_card(card, [stage], self.seed))
             log.draw()
-        found = self._save(number + 1, 0, None, None, Sums(), log, self.seconds)
+        found = self._save(stage, number + 1, 0, None, None, Sums(), log, self.seconds)
         self.accelerator.wait_for_everyone()
         return replace(found, weights={})
 
 
 def _pad_id(model: nn.Module) -> int:
     return int(getattr(getattr(model, "tokenizer", None), "pad_token_id", None) or 0)
+
+
+def _no_number(weight: nn.Parameter) -> bool:
+    return weight.requires_grad and not bool(weight.detach().isfinite().all())
 
 
 def _card(card: dict[str, Any], stages: Sequence[Stage], seed: int) -> dict[str, Any]:

@@ -163,3 +163,40 @@ def test_a_run_with_an_adapter_that_breaks_goes_on_exactly(
         return [r["losses"] for r in map(json.loads, lines) if "losses" in r]
 
     assert curve("broken") == curve("whole")
+
+
+@pytest.mark.parametrize("again", [None, SMALL])
+def test_training_on_from_a_model_with_an_adapter_folds_it_in_first(
+    tmp_path: Path, again: Adapter | None
+) -> None:
+    tuned(tmp_path / "lora", SMALL, tiny_llava())
+    model = checkpoint.load(tmp_path / "lora")
+    wanted = outputs(model)
+    still = Stage("still", {"language": 0.0}, Pictures(), 1, max_length=128, adapter=again)
+    train(model, [still], tmp_path / "on", device="cpu", quiet=True)
+    assert any("lora" in name for name in model.state_dict()) == (again is not None)
+    assert torch.allclose(outputs(model), wanted, atol=1e-5)
+    learning = Stage("more", {"language": 1e-2}, Pictures(), 3, max_length=128, adapter=again)
+    train(checkpoint.load(tmp_path / "lora"), [learning], tmp_path / "more", device="cpu", quiet=True)
+    assert not torch.allclose(outputs(checkpoint.load(tmp_path / "more")), wanted, atol=1e-3)
+
+
+def test_a_quantised_adapter_is_not_followed_by_another_stage(tmp_path: Path) -> None:
+    plan = stages(adapter=replace(SMALL, quantize="nf4"))
+    with pytest.raises(InputError, match=r"'tune' trains an adapter over 4-bit.*'after'"):
+        train(tiny_llava(), [*plan, replace(plan[0], name="after")], tmp_path, quiet=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_adapter_over_a_model_from_nothing_is_refused() -> None:
+    from looksay.training.recipes import _published, llava
+
+    _, plan = llava.scenes("tiny")
+    with pytest.raises(InputError, match=r"'language' trains a language model from nothing.*--from"):
+        _published.lora(plan)
+    with pytest.raises(InputError, match=r"'all' .* from nothing"):
+        _published.lora(_published.own(Pictures(), fresh=True))
+    aligned, tuned = _published.lora(plan[2:], quantize=True)
+    assert aligned.adapter is None
+    assert tuned.adapter
+    assert tuned.adapter.quantize == "nf4"

@@ -212,3 +212,47 @@ def test_two_processes_learn_as_one_does(tmp_path: Path) -> None:
     one, two = checkpoint.load(tmp_path / "one"), checkpoint.load(tmp_path / "two")
     for name, value in weights(one).items():
         assert torch.allclose(value, weights(two)[name], atol=2e-3), name
+
+
+def test_a_state_that_is_no_number_never_replaces_a_good_one(tmp_path: Path) -> None:
+    class Poisoned(Pictures):
+        def example(self, index: int) -> Any:
+            drawn.append(index)
+            if len(drawn) == 20:
+                with torch.no_grad():
+                    model.connector.parameters().__next__().fill_(float("nan"))
+            return super().example(index)
+
+    drawn: list[int] = []
+    model = tiny_llava()
+    plan = [replace(stages(each=2)[0], data=Poisoned())]
+    with pytest.raises(TrainingError, match=r"no number after step \d+ of the stage 'align'"):
+        run(tmp_path, plan, model, log_every=100, save_every=3)
+    kept = torch.load(tmp_path / "resume.pt", weights_only=True)
+    assert 0 < kept["step"] < 20
+    assert all(value.isfinite().all() for value in kept["weights"].values())
+
+
+@pytest.mark.parametrize("damage", ["gone", "half", "cut"])
+def test_a_damaged_log_breaks_no_resume(tmp_path: Path, damage: str) -> None:
+    from training.trained import Broken, breaking
+
+    plan = stages(each=2)
+    data = breaking(Pictures(), 30)
+    with pytest.raises(Broken):
+        run(tmp_path, [replace(plan[0], data=data), plan[1]])
+    log = tmp_path / "log.jsonl"
+    content = log.read_bytes()
+    if damage == "gone":
+        log.unlink()
+    elif damage == "half":
+        log.write_bytes(content[: len(content) // 2])
+    else:
+        log.write_bytes(content[:10] + b"\0" * (len(content) - 10))
+    run(tmp_path, plan)
+    assert curve_of_last(log) == ("tune", 20)
+
+
+def curve_of_last(log: Path) -> tuple[str, int]:
+    last = json.loads(log.read_text("utf-8").splitlines()[-1])
+    return last["stage"], last["step"]

@@ -57,9 +57,19 @@ def published(
 
 
 def lora(stages: list[Stage], *, quantize: bool = False) -> list[Stage]:
-    """The same stages with LLaVA-1.5's LoRA (QLoRA: nf4) wherever the language model trains."""
+    """The same stages with LLaVA-1.5's LoRA (QLoRA: nf4) wherever connector and language model train.
+
+    Raises InputError where a stage trains a language model from nothing: an adapter is low-rank, and lies
+    over weights that must know language already."""
     from dataclasses import replace
 
+    fresh = [s.name for s in stages if "language" in s.trains and "connector" not in s.trains]
+    fresh += [s.name for s in stages if {"tower", "language"} <= set(s.trains)]
+    if fresh:
+        raise InputError(
+            f"The stage {fresh[0]!r} trains a language model from nothing, which an adapter cannot. "
+            "Name a trained model with --from FOLDER, or a published --size."
+        )
     adapter = replace(LORA, quantize="nf4" if quantize else None)
     return [
         replace(s, adapter=adapter, trains={**s.trains, **LORA_RATES})
