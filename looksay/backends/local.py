@@ -98,10 +98,16 @@ class Local:
                 yield from self._answer(batch, options)
 
     def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
-        """Yield the answer as it is written. Raises InputError and BackendError."""
+        """Yield the answer as it is written, other requests between its pieces where the reader is slow.
+        Raises InputError and BackendError."""
         try:
-            with self._lock:
-                yield from self._model.stream(self._worded(conversation), options)
+            pieces = self._model.stream(self._worded(conversation), options)
+            while True:
+                with self._lock:
+                    piece = next(pieces, None)
+                if piece is None:
+                    return
+                yield piece
         except LooksayError:
             raise
         except Exception as error:

@@ -47,7 +47,8 @@ def train(
         str | None, typer.Option("--stages", help="Only these stages, with commas.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Steps of each stage, instead of its own.")
+        str | None,
+        typer.Option("--steps", help="Steps of each stage, or of some: language=5000,align=300."),
     ] = None,
     lora: Annotated[
         bool, typer.Option("--lora", help="Train an adapter of the language model only.")
@@ -82,6 +83,13 @@ def train(
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes that prepare examples.")
     ] = 0,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            "--features",
+            help="Folder that keeps what the frozen tower sees in each of your pictures.",
+        ),
+    ] = None,
     save_every: Annotated[
         int, typer.Option("--save-every", min=1, help="Steps between two states to resume from.")
     ] = 500,
@@ -127,6 +135,10 @@ def train(
         raise MissingDependency("Training", "train", str(error.name)) from error
     model, stages = _made(recipe, data, images, size, start, batch, seed)
     stages = _chosen(_adapted(stages, lora, qlora), chosen, steps)
+    if stages[-1].data.size is not None and os.environ.get("RANK", "0") == "0":
+        _whole(data, stages[-1].data)
+    if features is not None:
+        stages = [replace(s, cache_features="tower" not in s.trains) for s in stages]
     run(
         model,
         stages,
@@ -139,6 +151,7 @@ def train(
         shard=shard,
         workers=workers,
         save_every=save_every,
+        features=features,
         card={"data": data, "from": start, "size": size, **_asked(data, stages, size, recipe)},
     )
     if os.environ.get("RANK", "0") != "0":
@@ -197,8 +210,12 @@ def _asked(data: str, stages: list[Stage], size: str, recipe: Any) -> dict[str, 
 
 
 def _papers(recipe: Any, source: Any, batch: int, devices: int | None = None) -> list[Stage]:
+    from looksay.data.dataset import FirstTurns
+
     found = devices or int(os.environ.get("WORLD_SIZE", "1"))
-    stages: list[Stage] = recipe.paper(source, source, devices=found, examples_per_device=batch)
+    stages: list[Stage] = recipe.paper(
+        FirstTurns(source), source, devices=found, examples_per_device=batch
+    )
     return stages
 
 
@@ -209,6 +226,21 @@ def _source(data: str, images: Path | None, seed: int) -> Any:
     if source.size == 0:
         raise InputError(f"{data} holds no example.")
     return source
+
+
+def _whole(data: str, source: Any) -> None:
+    """Raise InputError, with the first faults, where examples cannot be used: better now than hours in."""
+    from looksay.data.dataset import problems
+
+    with console.progress("Checking the data", source.size, False) as count_one:
+        faults = list(problems(source, seen=lambda: count_one(None)))
+    if faults:
+        told = "\n".join(faults[:10])
+        more = f"\nand {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise InputError(
+            f"{len(faults)} of the {source.size} examples of {data} cannot be used:\n{told}{more}\n"
+            "Mend them, or leave them out."
+        )
 
 
 def _loaded(start: str) -> Any:
@@ -224,7 +256,7 @@ def _loaded(start: str) -> Any:
     return checkpoint.load(folder)
 
 
-def _chosen(stages: list[Stage], names: str | None, steps: int | None) -> list[Stage]:
+def _chosen(stages: list[Stage], names: str | None, steps: str | None) -> list[Stage]:
     known = {stage.name: stage for stage in stages}
     if names is not None:
         wanted = [name.strip() for name in names.split(",")]
@@ -234,8 +266,20 @@ def _chosen(stages: list[Stage], names: str | None, steps: int | None) -> list[S
         stages = [known[name] for name in wanted]
     if steps is None:
         return stages
-    # A gate asks for what the recipe's own steps teach; a number of one's own is a trial.
-    return [replace(stage, steps=steps, gate=None) for stage in stages]
+    if steps.isdecimal() and int(steps) > 0:
+        # A gate asks for what the recipe's own steps teach; one number for all stages is a trial.
+        return [replace(stage, steps=int(steps), gate=None) for stage in stages]
+    counts = {}
+    for asked in steps.split(","):
+        name, _, count = asked.strip().partition("=")
+        if not count.isdecimal() or int(count) < 1:
+            raise InputError(
+                f"--steps takes a number, or numbers by stage such as language=5000; found {steps!r}."
+            )
+        if name not in known:
+            raise UnknownName("stage of this recipe", name, known)
+        counts[name] = int(count)
+    return [replace(stage, steps=counts.get(stage.name, stage.steps)) for stage in stages]
 
 
 def _plan(
@@ -245,7 +289,7 @@ def _plan(
     size: str,
     start: str | None,
     chosen: str | None,
-    steps: int | None,
+    steps: str | None,
     lora: bool,
     qlora: bool,
     batch: int,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Protocol
 
 from looksay import images
 from looksay.errors import InputError, LooksayError, UnreadablePhoto
-from looksay.types import Example
+from looksay.types import Conversation, Example
 from looksay.types import Image as Picture
 
 BLOCK = 4096
@@ -22,6 +24,11 @@ class Source(Protocol):
     def size(self) -> int | None:
         """How many there are; None: endless, every index is fresh."""
 
+    @property
+    def fingerprint(self) -> str:
+        """What the examples depend on: two sources that differ in it may give other examples, and a run
+        on one is not gone on with on the other."""
+
     def example(self, index: int) -> Example:
         """The example number `index`, from 0. Raises InputError where the data are at fault."""
 
@@ -32,6 +39,8 @@ class Examples:
     def __init__(self, examples: Sequence[Example]) -> None:
         self._examples = examples
         self.size: int | None = len(examples)
+        told = [(e.id, [(m.role, m.text) for m in e.conversation.messages]) for e in examples]
+        self.fingerprint = named("Examples", told)
 
     def example(self, index: int) -> Example:
         return self._examples[index]
@@ -46,9 +55,24 @@ class Part:
             raise InputError(f"Examples {start} to {stop} were asked for; there are {source.size}.")
         self._source, self._start = source, start
         self.size: int | None = limit - start
+        self.fingerprint = named("Part", start, limit, source.fingerprint)
 
     def example(self, index: int) -> Example:
         return self._source.example(self._start + index)
+
+
+class FirstTurns:
+    """The first question and answer of every example of another source: what the first stage of LLaVA
+    learns from, which shows the picture and wants words for it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self.size = source, source.size
+        self.fingerprint = named("FirstTurns", source.fingerprint)
+
+    def example(self, index: int) -> Example:
+        example = self._source.example(index)
+        spoken = [m for m in example.conversation.messages if m.role != "system"]
+        return replace(example, conversation=Conversation(tuple(spoken[:2])))
 
 
 class Shuffled:
@@ -63,6 +87,7 @@ class Shuffled:
         if source.size == 0:
             raise InputError("There are no examples to learn from: the source is empty.")
         self._source, self._seed = source, seed
+        self.fingerprint = named("Shuffled", seed, source.fingerprint)
         self._orders: dict[int, list[int]] = {}
 
     def example(self, index: int) -> Example:
@@ -99,6 +124,7 @@ class Mixture:
         self._seed = seed
         self._sources = [Shuffled(s, seed * 1_000_003 + n) for n, (s, _) in enumerate(kept)]
         self._quotas = _quotas([share for _, share in kept])
+        self.fingerprint = named("Mixture", seed, [(s.fingerprint, share) for s, share in kept])
         self._blocks: dict[int, list[tuple[int, int]]] = {}
 
     def example(self, index: int) -> Example:
@@ -122,13 +148,21 @@ class Mixture:
         return self._blocks[number]
 
 
-def problems(source: Source, *, decode: bool = False) -> Iterator[str]:
+def named(*facts: object) -> str:
+    """16 hex digits for what a source depends on."""
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def problems(
+    source: Source, *, decode: bool = False, seen: Callable[[], None] = lambda: None
+) -> Iterator[str]:
     """What is wrong with a finite source, one sentence per faulty example.
 
     With `decode` every image is read to its last pixel, which takes as long as one pass of training
-    reads; without, files are only opened.
+    reads; without, files are only opened. `seen` is called after each example.
     """
     for index in range(source.size or 0):
+        seen()
         try:
             example = source.example(index)
             if decode:

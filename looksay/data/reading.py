@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import io
 import json
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 from PIL import Image as Pillow
 
 from looksay import images
+from looksay.data.dataset import named
 from looksay.errors import InputError, PageError, UnreadablePhoto, plainly
 from looksay.library import files
 from looksay.types import Example, Image
@@ -46,6 +48,15 @@ def load_json(path: Path) -> Any:
                 f"{path} is not JSON: {error.msg} in line {row}, column {error.colno}.{hint}"
             ) from error
     return found if path.suffix == ".jsonl" else found[0]
+
+
+def fingerprint(*paths: Path, also: object = None) -> str:
+    """Of a source that reads these files, given what else shapes its examples."""
+    digests = []
+    for path in paths:
+        with path.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    return named(digests, also)
 
 
 def entries(path: Path, content: Any, key: str | None = None) -> list[Any]:

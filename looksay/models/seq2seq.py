@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from looksay.errors import InputError
 from looksay.models.batching import IGNORE
 from looksay.models.decoding import pick, seeded
 from looksay.models.language import Language
@@ -36,6 +37,11 @@ class Seq2Seq(Language):
         if labels_BT is None:
             raise ValueError("an encoder-decoder needs the labels, which part its text in two")
         spans = list(_answers(labels_BT, segments_BT))
+        if any(start == at for _, start, at, _ in spans):
+            raise InputError(
+                "An example begins with its answer, so the encoder of this language model has nothing to "
+                "read. Use a template with words or a picture before the answer."
+            )
         hidden_BTD = torch.zeros_like(embeds_BTD)
         if not spans:
             return hidden_BTD
@@ -129,5 +135,5 @@ def _answers(labels_BT: Tensor, segments_BT: Tensor) -> Iterator[tuple[int, int,
             if learned[place] and (fresh or not learned[place - 1]):
                 at = place
             last = place + 1 == len(segments) or segments[place + 1] != segment
-            if learned[place] and (last or not learned[place + 1]) and at > start:
+            if learned[place] and (last or not learned[place + 1]):
                 yield row, start, at, place + 1

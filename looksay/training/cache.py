@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -10,19 +13,27 @@ import torch
 from torch import Tensor, nn
 
 from looksay.errors import InputError
+from looksay.models import checkpoint
 from looksay.training.feed import Fed
 
 
 class Features:
     """Keeps up to `limit_bytes` in memory (the least recently used go first), and with `folder` every
-    image's features on disk: one safetensors file by content key, under the tower's fingerprint."""
+    image's features on disk: one safetensors file by content key, in a folder for this very tower."""
 
-    def __init__(self, tower: nn.Module, *, limit_bytes: int = 2**31, folder: Path | None = None):
+    def __init__(
+        self,
+        tower: nn.Module,
+        *,
+        limit_bytes: int = 2**31,
+        folder: Path | None = None,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
         self._tower, self._limit = tower, limit_bytes
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
         self._bytes = 0
         self.fingerprint = str(tower.fingerprint)
-        self._folder = folder / self.fingerprint if folder else None
+        self._folder = folder / _name(tower, precision) if folder else None
         self.computed = 0
         """Images that went through the tower."""
 
@@ -69,7 +80,7 @@ class Features:
 
             file = self._file(key)
             file.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = file.with_suffix(".part")
+            unfinished = file.with_suffix(f".{os.getpid()}")
             save_file({"features": features_ND}, unfinished)
             unfinished.replace(file)
         self._kept[key] = features_ND
@@ -83,8 +94,21 @@ class Features:
         return self._folder / key[:2] / f"{key}.safetensors"
 
 
-def fresh(tower: Any, kept: Features | None, folder: Path | None, limit_bytes: int) -> Features:
+def _name(tower: Any, precision: torch.dtype) -> str:
+    """What features depend on: weights, how pictures are prepared, which layer is read, in which precision."""
+    described = checkpoint.describe(tower)
+    told = json.dumps([described["fingerprint"], described["arguments"], str(precision)])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def fresh(
+    tower: Any,
+    kept: Features | None,
+    folder: Path | None,
+    limit_bytes: int,
+    precision: torch.dtype,
+) -> Features:
     """The cache of the tower as it is now: an earlier stage may have trained it."""
     if kept is not None and kept.fingerprint == str(tower.fingerprint):
         return kept
-    return Features(tower, limit_bytes=limit_bytes, folder=folder)
+    return Features(tower, limit_bytes=limit_bytes, folder=folder, precision=precision)

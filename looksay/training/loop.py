@@ -108,7 +108,13 @@ def train(
                 run.learning(stage)
                 continue
             if stage.cache_features:
-                kept = fresh(cast(Trainable, model).parts["tower"], kept, features, features_bytes)
+                kept = fresh(
+                    cast(Trainable, model).parts["tower"],
+                    kept,
+                    features,
+                    features_bytes,
+                    run.precision,
+                )
             run.stage(number, stage, found, log, workers, kept if stage.cache_features else None)
             found = run.close(number, stage, log, dict(card or {}))
         run.restore(found)
@@ -171,7 +177,7 @@ class _Run:
         if shard:
             sharding.check(stages, self.world, compile)
         self.log_every, self.save_every, self.quiet = log_every, save_every, quiet
-        self.plan = state.digest(stages, seed, self.world, model)
+        self.plan = state.plan_of(stages, seed, self.world, model)
         self.origin = fingerprint(model)
         self.touched: dict[int, nn.Parameter] = {}
         self.seconds = 0.0
@@ -260,7 +266,8 @@ class _Run:
                     left_s = elapsed / (done - start.step) * (stage.steps - done)
                     self._record(stage, done, sums, optimizer, log, start.seconds + elapsed, left_s)
                     sums = Sums()
-                if done % self.save_every == 0 and done < stage.steps:
+                # Before a gate, too: a stage that it holds back can then be trained for longer.
+                if done % self.save_every == 0 if done < stage.steps else stage.gate:
                     elapsed = start.seconds + time.monotonic() - began
                     self._save(stage, number, done, position, optimizer, sums, log, elapsed)
                     log.draw()

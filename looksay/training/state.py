@@ -26,7 +26,8 @@ DONE = "run.json"
 class State:
     """After `step` steps of stage number `stage`. Everything else of a run follows from its plan."""
 
-    plan: str
+    plan: tuple[tuple[str, int], ...]
+    """A digest and the number of steps of each stage."""
     stage: int = 0
     step: int = 0
     positions: tuple[Position, ...] = ()
@@ -43,18 +44,20 @@ class State:
     """Fingerprint of the model that the run began with."""
 
 
-def digest(stages: Sequence[Stage], seed: int, world: int, model: nn.Module) -> str:
-    """What makes two runs the same: stages, seed, ranks, and the shapes of the model."""
+def plan_of(
+    stages: Sequence[Stage], seed: int, world: int, model: nn.Module
+) -> tuple[tuple[str, int], ...]:
+    """What makes two runs the same, stage by stage: the stage, seed, ranks, and the shapes of the model."""
     plan = []
+    shapes = [[name, list(p.shape)] for name, p in model.named_parameters()]
     for stage in stages:
         fields = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage)}
-        data, gate = fields.pop("data"), fields.pop("gate")
+        data, steps, _ = (fields.pop(name) for name in ("data", "steps", "gate"))
         name = f"{type(data).__module__}.{type(data).__qualname__}"
-        fields["gate"] = gate and gate.__qualname__
-        plan.append({**fields, "data": [name, data.size, getattr(data, "fingerprint", None)]})
-    shapes = [[name, list(p.shape)] for name, p in model.named_parameters()]
-    text = json.dumps([plan, seed, world, shapes], default=_plain, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+        fields["data"] = [name, data.size, data.fingerprint]
+        text = json.dumps([fields, seed, world, shapes], default=_plain, sort_keys=True)
+        plan.append((hashlib.sha256(text.encode()).hexdigest()[:16], steps))
+    return tuple(plan)
 
 
 def _plain(value: Any) -> Any:
@@ -73,28 +76,36 @@ def save(state: State, out: Path) -> None:
     unfinished.replace(out / FILE)
 
 
-def load(out: Path, plan: str, origin: str = "", *, mapped: bool = False) -> State | None:
-    """The state in `out`, None where there is none. Raises InputError for one of another run.
+def load(
+    out: Path, plan: tuple[tuple[str, int], ...], origin: str = "", *, mapped: bool = False
+) -> State | None:
+    """The state in `out`, None where there is none. Raises InputError for one of another run: what was
+    done must be what would be done. The stage that it stands in may have become longer, and those after it
+    may be others.
 
     `mapped` leaves the numbers in the file until they are read: several processes then share them."""
     if not (out / FILE).is_file():
         return None
     fields = torch.load(out / FILE, map_location="cpu", weights_only=True, mmap=mapped)
-    check(out, fields, plan, origin)
+    fields["plan"] = tuple((digest, steps) for digest, steps in fields["plan"])
+    at, step = fields["stage"], fields["step"]
+    here = zip(fields["plan"][at : at + 1], plan[at : at + 1], strict=False)
+    longer = all(ours[0] == now[0] and step <= now[1] for ours, now in here)
+    same = fields["plan"][:at] == plan[:at] and (longer or not step)
+    _check(out, same, fields, origin)
     fields["positions"] = tuple(Position(d, tuple(w)) for d, w in fields["positions"])
     return State(**fields)
 
 
-def check(out: Path, found: Mapping[str, Any], plan: str, origin: str) -> None:
-    """Raise InputError where `found` is of another run; runs of before it was noted have no origin."""
-    if found["plan"] != plan or found.get("origin", origin) != origin:
+def _check(out: Path, same: bool, found: Mapping[str, Any], origin: str) -> None:
+    if not same or found.get("origin", origin) != origin:
         raise InputError(
             f"{out} holds a run with other stages, data, seed, first weights or number of processes. "
             "Type the same command to go on with it, choose another --out, or start over with --fresh."
         )
 
 
-def finish(out: Path, plan: str, facts: dict[str, Any]) -> None:
+def finish(out: Path, plan: tuple[tuple[str, int], ...], facts: dict[str, Any]) -> None:
     """Mark the run as finished; its state is no longer needed."""
     unfinished = out / f"{DONE}.part"
     unfinished.write_text(json.dumps({"plan": plan, **facts}, indent=2) + "\n", "utf-8")
@@ -102,11 +113,12 @@ def finish(out: Path, plan: str, facts: dict[str, Any]) -> None:
     (out / FILE).unlink(missing_ok=True)
 
 
-def finished(out: Path, plan: str, origin: str = "") -> bool:
+def finished(out: Path, plan: tuple[tuple[str, int], ...], origin: str = "") -> bool:
     """Whether `out` holds this very run, finished. Raises InputError for another one."""
     if not (out / DONE).is_file():
         return False
-    check(out, json.loads((out / DONE).read_text("utf-8")), plan, origin)
+    found = json.loads((out / DONE).read_text("utf-8"))
+    _check(out, found["plan"] == [list(stage) for stage in plan], found, origin)
     return True
 
 

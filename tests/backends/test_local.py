@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,19 @@ def test_a_stream_joins_to_the_same_text(folder: Path) -> None:
     next(stream)
     stream.close()  # type: ignore[attr-defined]  # nobody listens any more: the model is free again
     assert only(backend, asked(2)).text
+
+
+def test_a_reader_that_stands_still_stops_nobody_else(folder: Path) -> None:
+    backend = load(f"local:{folder}")
+    standing = backend.stream(asked(1), OPTIONS)
+    next(standing)
+    found: list[Completion] = []
+    other = threading.Thread(target=lambda: found.append(only(backend, asked(2))), daemon=True)
+    other.start()
+    other.join(60)
+    assert found
+    assert found[0].error is None
+    assert list(standing)
 
 
 def test_batches_are_of_similar_length_and_drawn_lazily(folder: Path, monkeypatch: Any) -> None:

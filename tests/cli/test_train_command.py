@@ -84,3 +84,40 @@ def test_faults_of_the_user_are_sentences(own: Path, tmp_path: Path) -> None:
         assert done.returncode == 2, done.stderr
         assert expected in done.stderr.replace("\n", " ")
         assert "Traceback" not in done.stderr
+
+
+def test_faulty_data_stop_a_run_before_its_first_step(own: Path, tmp_path: Path) -> None:
+    entries = json.loads(own.read_text("utf-8"))
+    (tmp_path / "7.png").unlink()
+    del entries[2]["conversations"]
+    own.write_text(json.dumps(entries), "utf-8")
+    done = looksay("train", "llava", "--data", own, "--size", "tiny", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    told = done.stderr.replace("\n", " ")
+    assert "2 of the 10 examples" in told
+    assert "entry 3 of 10" in told
+    assert "7.png" in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_steps_by_stage_and_features_on_disk(own: Path, tmp_path: Path) -> None:
+    run, kept = tmp_path / "run", tmp_path / "kept"
+    first = ("train", "llava", "--data", own, "--size", "tiny", "--batch", 4, "--out", run)
+    assert looksay(*first, "--steps", "all=3").returncode == 0
+    more = ("train", "llava", "--data", own, "--from", run, "--batch", 4, "--features", kept)
+    done = looksay(*more, "--steps", "align=2,instruct=3", "--out", tmp_path / "more")
+    assert done.returncode == 0, done.stderr
+    assert "align 2/2" in done.stderr
+    assert "instruct 3/3" in done.stderr
+    assert len(list(kept.glob("*/*/*.safetensors"))) == 10
+    for wrong, expected in {
+        "align": "language=5000",
+        "align=0": "language=5000",
+        "x=3": "stage",
+    }.items():
+        done = looksay(*more, "--steps", wrong, "--out", tmp_path / "more")
+        assert done.returncode == 2
+        assert expected in done.stderr
+    refused = looksay(*first[:-1], tmp_path / "lora", "--lora")
+    assert refused.returncode == 2
+    assert "--from" in refused.stderr

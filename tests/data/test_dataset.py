@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from looksay.data.dataset import BLOCK, Examples, Mixture, Part, Shuffled
+from looksay.data.dataset import BLOCK, Examples, FirstTurns, Mixture, Part, Shuffled
+from looksay.data.opening import open_source
 from looksay.errors import InputError
-from looksay.types import Conversation, Example
+from looksay.types import Conversation, Example, Message
 
 
 def source(name: str, size: int) -> Examples:
@@ -84,3 +87,47 @@ def test_weights_that_mix_nothing(weights: list[float]) -> None:
 def test_an_empty_source_is_told() -> None:
     with pytest.raises(InputError, match="empty"):
         Shuffled(source("a", 0))
+
+
+def test_first_turns_are_a_question_and_its_answer() -> None:
+    talk = Conversation(
+        (Message("system", ("Be brief.",)), *asked("What?", "A cat."), *asked("Where?", "Here."))
+    )
+    found = FirstTurns(Examples([Example("1", talk)])).example(0)
+    assert [m.text for m in found.conversation.messages] == ["What?", "A cat."]
+
+
+def asked(question: str, answer: str) -> tuple[Message, Message]:
+    return Message("user", (question,)), Message("assistant", (answer,))
+
+
+def test_fingerprints_tell_other_data(tmp_path: Path) -> None:
+    def written(answer: str) -> Path:
+        turns = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": answer}]
+        path = tmp_path / "talks.json"
+        path.write_text(json.dumps([{"id": "1", "conversations": turns}]), "utf-8")
+        return path
+
+    first = open_source(str(written("A cat.")))
+    again = open_source(str(written("A cat.")))
+    other = open_source(str(written("A dog.")))
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    whole, scene = Examples([first.example(0)]), open_source("scenes", seed=1)
+    made = [
+        first,
+        other,
+        open_source("scenes", seed=2),
+        scene,
+        whole,
+        Examples([other.example(0)]),
+        Part(scene, 0, 9),
+        Part(scene, 0, 10),
+        Part(open_source("scenes", seed=2), 0, 9),
+        Shuffled(whole, 1),
+        Shuffled(whole, 2),
+        FirstTurns(whole),
+        Mixture([(whole, 1.0), (scene, 1.0)], 1),
+        Mixture([(whole, 1.0), (scene, 2.0)], 1),
+        Mixture([(whole, 1.0), (scene, 1.0)], 2),
+    ]
+    assert len({one.fingerprint for one in made}) == len(made)

@@ -114,3 +114,13 @@ def test_left_padding_and_rows_without_ids() -> None:
     assert empty.pixels_ICHW.shape == (3, 3, 4, 4)
     assert empty.targets["noun"].shape == (3, 2)
     assert empty.learned == 0
+
+
+def test_flash_attention_takes_packed_rows_one_at_a_time() -> None:
+    from looksay.errors import InputError
+
+    language = tiny_llava().language
+    language.model.config._attn_implementation = "flash_attention_2"
+    rows = torch.tensor([[1, 1, 2], [1, 2, 2]])
+    with pytest.raises(InputError, match=r"flash_attention_2.*one row.*pack=False"):
+        language.hidden(torch.zeros(2, 3, language.width), rows, torch.zeros(2, 3))

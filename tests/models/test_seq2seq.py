@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,12 @@ def test_it_learns() -> None:
     prompts = [Conversation(EXAMPLES[n].conversation.messages[:1]) for n in (0, 2)]
     answers = model.generate(prompts, Options(max_tokens=8))
     assert [answer.text for answer in answers] == ["a dog", "a cat"]
+
+
+def test_an_answer_with_nothing_before_it_is_refused() -> None:
+    model = tiny_llava(language="t5")
+    alone = model.encode(asked(4, "what is this ?", "a dog"))
+    at = next(n for n, label in enumerate(alone.labels) if label != IGNORE)
+    bare = replace(alone, ids=alone.ids[at:], labels=alone.labels[at:], pixels=())
+    with pytest.raises(InputError, match="begins with its answer"):
+        model(pad([bare]))

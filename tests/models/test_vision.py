@@ -139,3 +139,32 @@ def test_fingerprints_follow_the_weights_not_their_precision() -> None:
     with torch.no_grad():
         next(model.encoder.layers[2].parameters()).add_(0.5)
     assert fingerprint(model) != first
+
+
+def test_a_name_on_the_hub_gives_its_own_mean_and_deviation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub.constants
+    import transformers.utils.hub
+
+    home = tmp_path / "models--me--tower"
+    clip_folder(home / "snapshots" / "abc")
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text("abc")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(transformers.utils.hub, "HF_HUB_CACHE", str(tmp_path), raising=False)
+    monkeypatch.setattr(transformers.utils.hub, "is_offline_mode", lambda: True, raising=False)
+    assert TransformersTower.from_folder("me/tower").mean_rgb == (0.5, 0.4, 0.3)
+
+
+def test_a_cropped_picture_is_as_long_as_transformers_makes_it() -> None:
+    from transformers.image_transforms import get_resize_output_image_size
+
+    wide = Pillow.new("RGB", (100, 61))
+    for shape in [(100, 61), (333, 334), (640, 427), (97, 1000)]:
+        height, width = get_resize_output_image_size(
+            np.zeros((*shape, 3)), size=224, default_to_square=False
+        )
+        assert sorted((224, 224 * max(shape) // min(shape))) == sorted((height, width))
+    assert make_square(wide, 32, "crop", (0.5, 0.5, 0.5)).size == (32, 32)

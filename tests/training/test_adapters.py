@@ -177,7 +177,9 @@ def test_training_on_from_a_model_with_an_adapter_folds_it_in_first(
     assert any("lora" in name for name in model.state_dict()) == (again is not None)
     assert torch.allclose(outputs(model), wanted, atol=1e-5)
     learning = Stage("more", {"language": 1e-2}, Pictures(), 3, max_length=128, adapter=again)
-    train(checkpoint.load(tmp_path / "lora"), [learning], tmp_path / "more", device="cpu", quiet=True)
+    train(
+        checkpoint.load(tmp_path / "lora"), [learning], tmp_path / "more", device="cpu", quiet=True
+    )
     assert not torch.allclose(outputs(checkpoint.load(tmp_path / "more")), wanted, atol=1e-3)
 
 
@@ -192,7 +194,9 @@ def test_an_adapter_over_a_model_from_nothing_is_refused() -> None:
     from looksay.training.recipes import _published, llava
 
     _, plan = llava.scenes("tiny")
-    with pytest.raises(InputError, match=r"'language' trains a language model from nothing.*--from"):
+    with pytest.raises(
+        InputError, match=r"'language' trains a language model from nothing.*--from"
+    ):
         _published.lora(plan)
     with pytest.raises(InputError, match=r"'all' .* from nothing"):
         _published.lora(_published.own(Pictures(), fresh=True))

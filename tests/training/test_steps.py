@@ -17,8 +17,11 @@ from conftest import need  # noqa: E402
 from models.tiny import tiny_llava  # noqa: E402
 from training.trained import Broken, breaking, stages  # noqa: E402
 
+from looksay.data.scenes.grids import CLASSES  # noqa: E402
 from looksay.errors import InputError  # noqa: E402
+from looksay.models.small_tower import SmallTower  # noqa: E402
 from looksay.training import optim  # noqa: E402
+from looksay.training.layers import recomputed  # noqa: E402
 from looksay.training.loop import train  # noqa: E402
 from looksay.training.stages import Adapter, TrainingError  # noqa: E402
 
@@ -83,6 +86,39 @@ def test_a_gate_stops_a_run_before_the_next_stage_and_is_asked_again(tmp_path: P
     assert not (tmp_path / "align").exists()
     assert run(tmp_path, plan, save_every=5)
     assert asked == [False, False]
+
+
+def test_a_stage_that_its_gate_holds_back_is_trained_for_longer(tmp_path: Path) -> None:
+    steps = []
+
+    def gate(model: Any) -> None:
+        steps.append(plan[0].steps)
+        if plan[0].steps == 20:
+            raise TrainingError("not good enough")
+
+    first, second = stages()
+    plan = [replace(first, gate=gate), second]
+    for _ in range(2):  # the second time only the gate is asked again
+        with pytest.raises(TrainingError, match="not good enough"):
+            run(tmp_path, plan, save_every=50)
+    plan = [replace(first, gate=gate, steps=24), replace(second, steps=8)]
+    losses = run(tmp_path, plan, save_every=50)
+    assert steps == [20, 20, 24]
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    told = [(r["stage"], r["step"]) for r in records if "losses" in r]
+    assert len(set(told)) == len(told) == len(losses)
+    assert ("align", 24) in told
+    assert ("tune", 8) in told
+    with pytest.raises(InputError, match="--fresh"):
+        run(tmp_path, [replace(first, gate=gate, steps=30), second])
+
+
+def test_recomputing_leaves_layers_with_running_statistics_alone() -> None:
+    tower = SmallTower(size_px=32, channels=64, blocks=(1, 2), classes=CLASSES).train()
+    with recomputed(tower) as layers:
+        assert layers == 0
+        tower(torch.randn(2, 3, 32, 32)).sum().backward()
+    assert int(next(b for n, b in tower.named_buffers() if "num_batches" in n)) == 1
 
 
 def test_an_objective_that_the_model_has_not_is_told(tmp_path: Path) -> None:

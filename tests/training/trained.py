@@ -20,6 +20,7 @@ class Pictures:
 
     def __init__(self, size: int | None = 37, pause_s: float = 0.0, texts: bool = False) -> None:
         self.size, self._pause_s, self._texts = size, pause_s, texts
+        self.fingerprint = f"{size} {texts}"
 
     def example(self, index: int) -> Example:
         time.sleep(self._pause_s)

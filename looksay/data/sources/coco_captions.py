@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from looksay import images as pictures
-from looksay.data.reading import Place, bytes_of, entries, load_json, numbers, save_json
+from looksay.data.reading import (
+    Place,
+    bytes_of,
+    entries,
+    fingerprint,
+    load_json,
+    numbers,
+    save_json,
+)
 from looksay.data.reading import write as write_file
 from looksay.errors import InputError
 from looksay.types import Conversation, Example, Message
@@ -44,6 +52,7 @@ class CocoCaptions:
             else [found[0] for found in self._of_image.values()]
         )
         self.size: int | None = len(self._index)
+        self.fingerprint = fingerprint(path, also=(str(self._images), per, question))
 
     def example(self, index: int) -> Example:
         """Example number `index`. `truth`: captions (all of the image), image_id."""

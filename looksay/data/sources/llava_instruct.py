@@ -11,7 +11,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from looksay.data.reading import Place, entries, load_json, safe, save_json, write_image
+from looksay.data.reading import (
+    Place,
+    entries,
+    fingerprint,
+    load_json,
+    safe,
+    save_json,
+    write_image,
+)
 from looksay.errors import InputError
 from looksay.types import Conversation, Example, Image, Message, Role
 
@@ -27,6 +35,7 @@ class LlavaInstruct:
         self._path, self._images = path, path.parent if images is None else images
         self._entries = entries(path, load_json(path))
         self.size: int | None = len(self._entries)
+        self.fingerprint = fingerprint(path, also=str(self._images))
 
     def example(self, index: int) -> Example:
         """Entry number `index`, from 0. Raises InputError, naming file, entry and fault."""

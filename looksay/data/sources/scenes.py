@@ -76,7 +76,6 @@ class SceneTalks:
         self.size: int | None = None
         asked = "" if types is None else sorted(types)
         self.fingerprint = f"{SCENES_VERSION} {scenes.settings} {dict(mix)} {asked}"
-        """What the examples depend on: two sources that differ in it give other examples."""
 
     def example(self, index: int) -> Example:
         """The conversation about scene number `index`. `truth`: scene, kind, and (of questions) types."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from looksay.data.reading import Place, kind, load_json
+from looksay.data.reading import Place, fingerprint, kind, load_json
 from looksay.errors import InputError, UnknownName
 from looksay.types import Conversation, Example, Image, Message
 
@@ -39,6 +39,8 @@ class ScienceQa:
         self._problems: dict[str, Any] = content
         self._numbers = self._of_split()
         self.size: int | None = len(self._numbers)
+        also = (self._numbers, str(self._images), order)
+        self.fingerprint = fingerprint(path, also=also)
 
     def example(self, index: int) -> Example:
         """Problem number `index` of the split. `truth`: choices, answer (its number), letter, and what

@@ -13,7 +13,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from looksay.data.reading import Place, bytes_of, entries, kind, load_json, numbers, save_json
+from looksay.data.reading import (
+    Place,
+    bytes_of,
+    entries,
+    fingerprint,
+    kind,
+    load_json,
+    numbers,
+    save_json,
+)
 from looksay.data.reading import write as write_file
 from looksay.errors import InputError
 from looksay.types import Conversation, Example, Image, Message
@@ -48,6 +57,8 @@ class Vqa:
                     )
                 self._answers[name] = number, entry
         self.size: int | None = len(self._questions)
+        files = [path for path in (questions, annotations) if path is not None]
+        self.fingerprint = fingerprint(*files, also=(str(self._images), suffix))
 
     def example(self, index: int) -> Example:
         """Question number `index`. `truth`: answers (ten), question_type, answer_type, question_id,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from looksay import images
+from looksay.data.dataset import named
 from looksay.data.reading import Place, bytes_of, kind
 from looksay.data.sources import llava_instruct
 from looksay.errors import InputError, UnreadablePhoto, plainly
@@ -46,6 +47,8 @@ class WebDataset:
         if not self._samples:
             raise InputError(f"There is no sample in {', '.join(map(str, shards[:3]))}.")
         self.size: int | None = len(self._samples)
+        found = [(str(s), s.stat().st_size, s.stat().st_mtime_ns) for s in shards]
+        self.fingerprint = named(found, question)  # shards are too large to be read for it
 
     def example(self, index: int) -> Example:
         """Sample number `index`. Raises InputError, naming shard, sample and fault."""

@@ -87,6 +87,7 @@ def own(data: Source, *, fresh: bool, examples: int = 16, epochs: int = 10) -> l
     if fresh:
         rates = {"tower": 1e-3, "connector": 1e-3, "language": 1e-3}
         return [Stage("all", rates, steps=steps, **common)]
+    common["cache_features"] = True  # the tower rests, and each picture comes again and again
     return [
         Stage("align", {"connector": 1e-3}, steps=max(20, steps // 4), **common),
         Stage("instruct", {"connector": 2e-4, "language": 2e-4}, steps=steps, **common),

@@ -128,7 +128,7 @@ def text_oracle(model: Any, scenes: int = 200, least: float = 0.9) -> None:
     if found < least:
         raise TrainingError(
             f"The language model names {found:.0%} of the groups of scenes that it is given as lists; "
-            f"{least:.0%} is the least to build on. Train this stage for longer."
+            f"{least:.0%} is the least to build on. Train the stage for longer: add --steps language=N."
         )
 
 
