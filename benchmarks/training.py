@@ -10,6 +10,7 @@ are those of the examples: padding is no work done.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import subprocess
@@ -39,6 +40,11 @@ class Padded(nn.Module):
     def __init__(self, model):
         super().__init__()
         self.model = model
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.model.tower.eval()  # it is frozen, and its running statistics with it
+        return self
 
     def forward(self, batch):
         weight_VD, bias_V = self.model.language.head
@@ -116,17 +122,16 @@ def speed(count, rounds, size):
     lengths = sorted(len(s.ids) for s in sequences)
     print(f"{count} examples of {lengths[0]} to {lengths[-1]} ids, median {lengths[count // 2]}")
     arms = {
-        "Trainer, padded": lambda: by_trainer(model, sequences, False),
-        "Trainer, group_by_length": lambda: by_trainer(model, sequences, True),
-        "looksay, packed": lambda: by_loop(model, sequences, examples),
+        "Trainer, padded": lambda model: by_trainer(model, sequences, False),
+        "Trainer, group_by_length": lambda model: by_trainer(model, sequences, True),
+        "looksay, packed": lambda model: by_loop(model, sequences, examples),
     }
     found = {name: [] for name in arms}
     for number in range(rounds + 1):
         for name, arm in arms.items():
-            for part in model.parts.values():
-                part.requires_grad_(True)
-            model.tower.requires_grad_(False).eval()
-            rate = arm()
+            fresh = copy.deepcopy(model)
+            fresh.tower.requires_grad_(False).eval()
+            rate = arm(fresh)
             if number:  # the first round warms up
                 found[name].append(rate)
     medians = {name: statistics.median(rates) for name, rates in found.items()}

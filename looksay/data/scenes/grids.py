@@ -29,7 +29,9 @@ def grids(scene: Scene, cells: int) -> dict[str, NDArray[Any]]:
     noun_CC: number of the noun whose centre lies in the cell, else len(NOUNS).
     box_CC4: centre within the cell (0 to 1, x then y), width and height over the picture's side.
     letter_CC: letter whose centre lies in the cell, else 26; order_CC: its place in the word, else -100;
-    board_CC: colour of its sign, else -100. colour, pattern: of the background, numbers.
+    board_CC: colour of its sign, else -100. colour, pattern: of the background, numbers. Where two things
+    or letters share a cell the later one stays: never at 128 px and 16 cells, but in pictures of 96 px the
+    letters of some signs stand closer than 8 px.
     """
     noun = np.full((cells, cells), CLASSES["noun"], np.int64)
     box = np.zeros((cells, cells, 4), np.float32)
