@@ -85,12 +85,6 @@ def pad(sequences: Iterable[Sequence], pad_id: int = 0, side: str = "right") -> 
     return collate([[sequence] for sequence in sequences], pad_id, side)
 
 
-def pack(sequences: Many[Sequence], max_length: int) -> list[list[Sequence]]:
-    """All sequences in rows of at most `max_length` ids; see `fit`, which can hold a budget as well."""
-    rows, _ = fit([len(s.ids) for s in sequences], max_length)
-    return [[sequences[i] for i in row] for row in rows]
-
-
 def fit(
     lengths: Many[int], max_length: int, tokens: int | None = None
 ) -> tuple[list[list[int]], int]:

@@ -40,8 +40,8 @@ class Prompter:
     """Turns conversations into ids, with labels on the assistant's words and their end alone.
 
     `tokenizer` is any of transformers'; it must hold `image_token` as a token of its own
-    (`add_image_token`). An image becomes `image_tokens` placeholder ids. `unknown`: an answer with
-    words that the tokenizer does not know is an error, or is kept ("keep") with its unknown token.
+    (`add_image_token`). An image becomes `image_tokens` placeholder ids. An answer with words that the
+    tokenizer does not know is an error.
     """
 
     def __init__(
@@ -49,12 +49,10 @@ class Prompter:
         tokenizer: Any,
         image_tokens: int,
         image_token: str = "<image>",
-        unknown: Literal["error", "keep"] = "error",
     ) -> None:
         self.tokenizer = tokenizer
         self.image_tokens = image_tokens
         self.image_token = image_token
-        self.unknown = unknown
         self.image_id = _own_id(tokenizer, image_token)
         special = {t.content for t in tokenizer.added_tokens_decoder.values() if t.special}
         special |= {*tokenizer.all_special_tokens, image_token}
@@ -273,7 +271,7 @@ class Prompter:
         ids = []
         for words in self._disarmed(text):
             ids += self._ids(words, start=start and not ids)
-        if kind == "answer" and self.unknown == "error":
+        if kind == "answer":
             self._refuse_unknown(ids, text)
         return ids
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import astuple, replace
 
 import pytest
@@ -198,13 +197,3 @@ def test_any_text_is_read(text: str) -> None:
     scene = Scenes(0, "test").scene(0)
     for top, bottom in scenes.score(text, scene).values():
         assert 0 <= top <= bottom
-
-
-def test_totals_divide_sums() -> None:
-    scene = world()
-    rows = [scenes.score(description(scene), scene), scenes.score("", scene)]
-    found = scenes.total(rows)  # type: ignore[arg-type]
-    assert found["object recall"] == 0.5
-    assert found["object precision"] == 1.0
-    assert found["strictly correct"] == 0.5
-    assert math.isnan(scenes.total([])["counts"])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -285,16 +284,6 @@ def score(text: str, scene: Scene) -> dict[str, Score]:
 
 def _full(scene: Scene) -> tuple[ToldRelation, ...]:
     return read(description(scene)).relations
-
-
-def total(scores: list[Mapping[str, Score]]) -> dict[str, float]:
-    """Sums divided by sums, by measure; nan where nothing was there to be measured."""
-    found = {}
-    for name in MEASURES:
-        top = sum(row[name][0] for row in scores)
-        bottom = sum(row[name][1] for row in scores)
-        found[name] = top / bottom if bottom else float("nan")
-    return found
 
 
 def characters(said: str, word: str) -> float:
