@@ -11,8 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import torch
-
+from looksay.data.dataset import Shuffled
 from looksay.errors import InputError
 from looksay.models.batching import Batch, Sequence, collate, fit
 from looksay.training.encoding import Encode, Encoder, encoder
@@ -69,8 +68,8 @@ class Feed:
         self._rank, self._world = rank, world
         self._pad_id, self._image_id = pad_id, image_id
         self._position = position or Position()
-        self._encoder = encoder(stage.data, encode, workers)
-        self._order = Order(stage.data.size, seed)
+        self._data = Shuffled(stage.data, seed)
+        self._encoder = encoder(self._data, encode, workers)
         self._queue: queue.Queue[tuple[list[Fed], Position] | BaseException] = queue.Queue(_AHEAD)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._fill, name="looksay-feed", daemon=True)
@@ -118,7 +117,7 @@ class Feed:
         numbers = self._position.waiting
         drawn = self._position.drawn
         for number in numbers:
-            encoder.ask(self.index(number))
+            encoder.ask(self._index(number))
         waiting = [(number, encoder.take()) for number in numbers]
         asked = drawn
         each = stage.examples_per_batch
@@ -128,7 +127,7 @@ class Feed:
                 budget = stage.tokens_per_batch
                 while len(waiting) < each if each else _ids(waiting) < 2 * budget:
                     while asked < drawn + encoder.ahead:
-                        encoder.ask(self.index(asked))
+                        encoder.ask(self._index(asked))
                         asked += 1
                     waiting.append((drawn, self._checked(encoder.take(), drawn)))
                     drawn += 1
@@ -137,12 +136,12 @@ class Feed:
                 waiting = [item for i, item in enumerate(waiting) if i not in used]
             yield batches, Position(drawn, tuple(number for number, _ in waiting))
 
-    def index(self, number: int) -> int:
-        """The index in the data of the example that this rank draws as its `number`-th. Where batches
-        hold a number of examples, ranks and accumulation split the same examples between them."""
+    def _index(self, number: int) -> int:
+        """The index, among all that are ever drawn, of what this rank draws as its `number`-th. Where
+        batches hold a number of examples, ranks and accumulation split the same examples between them."""
         each = self._stage.examples_per_batch or 1
         block, place = divmod(number, each)
-        return self._order((block * self._world + self._rank) * each + place)
+        return (block * self._world + self._rank) * each + place
 
     def _checked(self, sequence: Sequence, number: int) -> Sequence:
         stage, length = self._stage, len(sequence.ids)
@@ -153,13 +152,13 @@ class Feed:
                 sequence = replace(sequence, ids=kept, labels=sequence.labels[: stage.max_length])
                 length = len(kept)
         if length > stage.max_length:
-            found = stage.data.example(self.index(number)).id
+            found = self._data.example(self._index(number)).id
             raise InputError(
                 f"Example {found!r} takes {length} ids, more than max_length={stage.max_length} of the "
                 f"stage {stage.name!r}. Shorten it, or raise max_length."
             )
         if stage.examples_per_batch is None and length > stage.tokens_per_batch:
-            found = stage.data.example(self.index(number)).id
+            found = self._data.example(self._index(number)).id
             raise InputError(
                 f"Example {found!r} takes {length} ids, more than tokens_per_batch="
                 f"{stage.tokens_per_batch} of the stage {stage.name!r}. Raise tokens_per_batch."
@@ -207,23 +206,3 @@ class Feed:
 
 def _ids(waiting: list[tuple[int, Sequence]]) -> int:
     return sum(len(sequence.ids) for _, sequence in waiting)
-
-
-class Order:
-    """The index of the n-th draw: a fresh permutation per epoch, or n itself where data are endless."""
-
-    def __init__(self, size: int | None, seed: int) -> None:
-        if size is not None and size < 1:
-            raise InputError("The data hold no example: nothing can be trained on them.")
-        self._size, self._seed = size, seed
-        self._epoch, self._permutation = -1, torch.empty(0, dtype=torch.long)
-
-    def __call__(self, number: int) -> int:
-        if self._size is None:
-            return number
-        epoch, place = divmod(number, self._size)
-        if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(self._seed * 1_000_003 + epoch)
-            self._permutation = torch.randperm(self._size, generator=generator)
-            self._epoch = epoch
-        return int(self._permutation[place])

@@ -13,7 +13,7 @@ from models.tiny import tiny_llava  # noqa: E402
 from training.trained import Pictures  # noqa: E402
 
 from looksay.errors import InputError  # noqa: E402
-from looksay.training.feed import Fed, Feed, Order, Position  # noqa: E402
+from looksay.training.feed import Fed, Feed, Position  # noqa: E402
 from looksay.training.stages import Stage  # noqa: E402
 
 pytestmark = pytest.mark.local
@@ -47,13 +47,6 @@ def test_every_example_comes_once_per_epoch() -> None:
     *_, last = steps
     seen = sum(fed.examples for feds, _ in steps for fed in feds)
     assert seen == last[1].drawn - len(last[1].waiting)
-    order = Order(37, seed=5)
-    first, second = [[order(n) for n in range(37 * e, 37 * e + 37)] for e in (0, 1)]
-    assert sorted(first) == sorted(second) == list(range(37))
-    assert first != second
-    assert [Order(37, seed=5)(n) for n in range(37)] == first
-    assert [Order(37, seed=6)(n) for n in range(37)] != first
-    assert [Order(None, seed=1)(n) for n in (0, 5)] == [0, 5]
 
 
 def test_a_batch_stays_within_its_budget() -> None:
