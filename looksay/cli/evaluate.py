@@ -54,6 +54,10 @@ def scenes(
     size_px: Annotated[
         int, typer.Option("--size", help="Width and height in pixels, 96 to 128.")
     ] = 128,
+    groups: Annotated[
+        int,
+        typer.Option("--groups", min=1, help="Only scenes of at least so many groups of objects."),
+    ] = 1,
     brief: Annotated[
         bool, typer.Option("--brief/--no-brief", help="Ask for short captions too (CIDEr-D).")
     ] = True,
@@ -121,6 +125,7 @@ def scenes(
             number,
             seed,
             size_px=size_px,
+            groups=groups,
             brief=brief,
             blank=blank,
             hint=hint,

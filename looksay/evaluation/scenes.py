@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from looksay.data.scenes import (
     questions,
 )
 from looksay.data.scenes.atlas import NOUNS
+from looksay.data.scenes.world import MAX_GROUPS
 from looksay.data.sources.scenes import CAPTION, DESCRIBE
 from looksay.errors import BackendError, InputError
 from looksay.evaluation.metrics import bootstrap, ptb, vqa
@@ -67,6 +69,8 @@ class Report:
     scenes: int
     seed: int
     size_px: int
+    groups: int
+    """The fewest groups of objects that a scene had."""
     scenes_version: int
     prompts: dict[str, str]
     figures: tuple[Figure, ...]
@@ -102,6 +106,7 @@ class Report:
         lines = [
             f"{self.model} on {self.scenes} scenes of {self.split}"
             f" (seed {self.seed}, {self.size_px} px, version {self.scenes_version})"
+            + (f" of at least {self.groups} groups" if self.groups > 1 else "")
         ]
         group = ""
         for figure in self.figures:
@@ -149,6 +154,7 @@ def evaluate(
     seed: int = SEED,
     *,
     size_px: int = 128,
+    groups: int = 1,
     brief: bool = True,
     blank: bool = False,
     hint: str = "",
@@ -160,7 +166,8 @@ def evaluate(
     """Ask for a detailed description of each scene, with `brief` for a short one too, and one question of
     every type that the scene has an answer for; with `blank` each question also about a grey picture.
 
-    `hint` is put after each question ("Answer with one word."). `prior_scenes` training scenes give the
+    Scenes have at least `groups` groups: those of the split pairs have two, and more is harder. `hint` is
+    put after each question ("Answer with one word."). `prior_scenes` training scenes give the
     text prior. `answers` takes every answer as a line of JSON, for example {"scene": 3, "type": "what",
     "question": "What food is in the picture?", "answer": "taco", "said": "pizza", "blank": false}.
     Raises BackendError where the backend cannot be used or no answer came at all, InputError where
@@ -168,8 +175,11 @@ def evaluate(
     """
     if scenes < 1:
         raise InputError(f"{scenes} scenes were asked for. Expected at least 1.")
+    if not 1 <= groups <= MAX_GROUPS:
+        raise InputError(f"Scenes have 1 to {MAX_GROUPS} groups; at least {groups} were asked for.")
     world = Scenes(seed, split, size_px)
-    drawn = [world.scene(index) for index in range(scenes)]
+    every = map(world.scene, count())
+    drawn = list(islice((scene for scene in every if len(scene.groups) >= groups), scenes))
     asks = list(_asks(drawn, brief, blank))
     started = time.perf_counter()
     said, failed, cut, fault = [], 0, 0, ""
@@ -195,6 +205,7 @@ def evaluate(
         scenes=scenes,
         seed=seed,
         size_px=size_px,
+        groups=groups,
         scenes_version=SCENES_VERSION,
         prompts={"description": DESCRIBE, "caption": CAPTION, "hint": hint},
         figures=(

@@ -136,6 +136,18 @@ def test_the_text_prior_is_what_training_says_most() -> None:
     assert template["Is there # in the picture?"] in ("yes", "no")
 
 
+def test_scenes_of_at_least_so_many_groups(tmp_path: Path) -> None:
+    world = Scenes(1000, "test")
+    several = [n for n in range(NUMBER) if len(world.scene(n).groups) >= 2]
+    count = len(several)
+    report = evaluate(Knowing(), scenes=count, groups=2, prior_scenes=100, brief=False)
+    assert report.figure("descriptions", "strictly correct").n == count
+    assert report.figure("descriptions", "strictly correct").value == 1
+    assert "of at least 2 groups" in report.table()
+    with pytest.raises(InputError, match="1 to 3 groups"):
+        evaluate(Knowing(), groups=4)
+
+
 @pytest.mark.local
 def test_a_checkpoint_is_measured(tmp_path: Path) -> None:
     for package in ("torch", "transformers", "accelerate"):
