@@ -20,6 +20,7 @@ from looksay.data.scenes import (
     listing,
     questions,
 )
+from looksay.data.scenes.atlas import NOUNS
 from looksay.data.scenes.grids import CELL_PX, grids
 from looksay.errors import InputError, UnknownName
 from looksay.types import Conversation, Example, Image, Message
@@ -40,7 +41,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 question: one of them; choice: one with lettered options; everything: description, caption and all
 questions in random order; listing: the description from a list of the scene, without picture (the
 text-only oracle); reading: everything from that list; picture: no words (what a tower learns from
-alone; its truth has the grids as well)."""
+alone; its truth has the grids and `named`: what lies where)."""
 MIX: Mapping[Kind, float] = {"description": 0.5, "caption": 0.1, "questions": 0.4}
 
 DESCRIBE = "Describe the picture in detail."
@@ -136,6 +137,7 @@ def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None) -> Examp
             pairs[0] = (f"{listing(scene)}\n{pairs[0][0]}", pairs[0][1])
     elif kind == "picture":
         truth["grids"] = grids(scene, scene.size_px // CELL_PX)
+        truth["named"] = _named(scene)
     else:
         asked = [q for q in questions(scene) if types is None or q.type in types]
         if not asked:  # every scene has a background and objects to count
@@ -157,6 +159,15 @@ def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None) -> Examp
     if kind == "picture" and image:
         messages = [Message("user", (image,))]
     return Example(f"{scene.id}-{kind}", Conversation(tuple(messages)), truth)
+
+
+def _named(scene: Scene) -> list[tuple[float, float, str]]:
+    """Where the middle of each thing and of each letter lies, from 0 to 1, and what it is called."""
+    found = [(thing.box, NOUNS[thing.noun].name) for thing in scene.things]
+    if scene.sign:
+        found += zip(scene.sign.letter_boxes(), scene.sign.word, strict=True)
+    middles = [(box.centre, name) for box, name in found]
+    return [(x / scene.size_px, y / scene.size_px, name) for (x, y), name in middles]
 
 
 def _worded(usual: str, others: tuple[str, ...], random: Random) -> str:

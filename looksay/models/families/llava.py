@@ -20,6 +20,7 @@ from looksay.models import batching
 from looksay.models.batching import IGNORE, Batch
 from looksay.models.connectors import MLP, Linear
 from looksay.models.decoding import Transcript
+from looksay.models.grounding import grounding_loss, named_places
 from looksay.models.language import Language
 from looksay.models.losses import token_loss
 from looksay.models.prompting import Prompter, add_image_token
@@ -41,7 +42,8 @@ class Llava(nn.Module):
     """tower → connector → language model.
 
     `template` is the prompt form that the model was trained with: None for the tokenizer's own chat
-    template, or a published one ("v1"). Objectives: "lm", and "recognise" where the tower has it.
+    template, or a published one ("v1"). Objectives: "lm"; "recognise" where the tower has it; "ground"
+    where the data say what lies where.
     """
 
     family = "llava"
@@ -117,7 +119,9 @@ class Llava(nn.Module):
             found = batching.Sequence([], [], tuple(self.pixels(image) for image in images))
         targets: dict[str, Tensor] = {}
         if "recognise" in objectives:
-            targets = dict(self._recogniser.targets(example))
+            targets |= self._recogniser.targets(example)
+        if "ground" in objectives:
+            targets["named"] = named_places(example, self._word, self.prompter.image_tokens)
         return batching.Sequence(found.ids, found.labels, found.pixels, found.keys, targets)
 
     def forward(self, batch: Batch, objectives: Collection[str] = ("lm",)) -> dict[str, Tensor]:
@@ -126,12 +130,23 @@ class Llava(nn.Module):
         if "recognise" in objectives and batch.pixels_ICHW is not None:
             found = self._recogniser.losses(batch.pixels_ICHW, batch.targets)
             losses |= {f"recognise/{name}": loss for name, loss in found.items()}
+        if "ground" in objectives:
+            images_IMD = self._images(batch.pixels_ICHW, batch.features_IND)
+            if images_IMD is not None:
+                losses["ground"] = grounding_loss(
+                    images_IMD, batch.targets["named"], self.language.embed
+                )
         if "lm" in objectives:
             weight_VD, bias_V = self.language.head
             losses["lm"] = token_loss(
                 self.hidden(batch), weight_VD, batch.labels_BT, batch.segments_BT, bias_V
             )
         return losses
+
+    def _word(self, name: str) -> list[int]:
+        """A name as it stands in the middle of a text."""
+        ids: list[int] = self.tokenizer(f" {name}", add_special_tokens=False)["input_ids"]
+        return ids
 
     def hidden(self, batch: Batch) -> Tensor:
         """What the output layer reads, BTD; `language.logits` makes scores of it."""

@@ -62,10 +62,19 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
             **_SPEAKING,
         ),
         Stage(
+            "ground",
+            trains={"connector": 4e-3},
+            objectives=("ground",),
+            data=talks.read(seed + 4, mix={"picture": 1.0}, sign_share=0.5, invented=0.7),
+            steps=1000,
+            examples_per_batch=32,
+            weight_decay=0.01,
+        ),
+        Stage(
             "align",
-            trains={"connector": 2e-3},
+            trains={"connector": 1e-3},
             data=talks.read(seed + 2, mix={"description": 1.0}, sign_share=0.3, invented=0.5),
-            steps=200,
+            steps=300,
             **_SPEAKING,
         ),
         Stage(

@@ -1,0 +1,80 @@
+"""Words for places: right names at right tokens, and a loss that only the right words make small."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from models.tiny import tiny_llava  # noqa: E402
+
+from looksay.data.scenes import Scenes  # noqa: E402
+from looksay.data.sources import scenes as talks  # noqa: E402
+from looksay.errors import InputError  # noqa: E402
+from looksay.models.grounding import TEMPERATURE, grounding_loss, named_places  # noqa: E402
+from looksay.types import Conversation, Example  # noqa: E402
+
+pytestmark = pytest.mark.local
+
+
+def letters(name: str) -> list[int]:
+    return [ord(letter) for letter in name]
+
+
+def test_names_stand_at_the_tokens_where_things_are() -> None:
+    scene = next(s for s in map(Scenes(0, "words").scene, range(50)) if len(s.things) == 2)
+    example = talks.talk(scene, "picture")
+    (names_MK,) = named_places(example, letters, 64)
+    found = {
+        place: "".join(chr(i) for i in ids if i >= 0)
+        for place, ids in enumerate(names_MK.tolist())
+        if ids[0] >= 0
+    }
+    for thing in scene.things:
+        x, y = thing.box.centre
+        name = scene.groups[thing.group].noun.name
+        assert found[int(y // 16) * 8 + int(x // 16)] == name[:8]
+    assert scene.sign
+    spelt = [found[place] for place in sorted(found) if len(found[place]) == 1]
+    assert len(spelt) <= len(scene.sign.word)
+    assert set(spelt) <= set(scene.sign.word)
+
+
+def test_the_loss_is_the_cross_entropy_among_the_words_of_the_batch() -> None:
+    torch.manual_seed(0)
+    table_VD = torch.randn(9, 6)
+    names_IMK = torch.full((2, 4, 3), -1)
+    names_IMK[0, 1, :2] = torch.tensor([3, 4])
+    names_IMK[0, 2, :1] = 5
+    names_IMK[1, 0, :1] = 5
+    words = torch.stack([table_VD[3:5].mean(0), table_VD[5]])
+    embeds_IMD = torch.randn(2, 4, 6, requires_grad=True)
+    places = embeds_IMD[[0, 0, 1], [1, 2, 0]]
+    scores = torch.cosine_similarity(places[:, None], words[None], dim=-1) / TEMPERATURE
+    expected = torch.nn.functional.cross_entropy(scores, torch.tensor([0, 1, 1]))
+    expected = expected + (places.norm(dim=-1) - words.norm(dim=-1).mean()).square().mean()
+    others = embeds_IMD[names_IMK[..., 0] < 0]
+    expected = expected + 0.3 * others.norm(dim=-1).square().mean()
+    loss = grounding_loss(embeds_IMD, names_IMK, lambda ids: table_VD[ids])
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert embeds_IMD.grad is not None
+    nothing = grounding_loss(embeds_IMD, torch.full((2, 4, 3), -1), lambda ids: table_VD[ids])
+    assert float(nothing.detach()) == 0
+
+
+def test_it_leaves_the_words_alone_and_moves_the_connector() -> None:
+    model = tiny_llava()
+    names = torch.full((1, model.prompter.image_tokens, 2), -1)
+    names[0, 0, 0] = 3
+    images = model._images(torch.randn(1, 3, 32, 32), None)
+    grounding_loss(images, names, model.language.embed).backward()
+    assert all(p.grad is None for p in model.language.parameters())
+    assert any(p.grad is not None and p.grad.any() for p in model.connector.parameters())
+
+
+def test_data_that_do_not_say_what_lies_where_are_told() -> None:
+    with pytest.raises(InputError, match="what lies where"):
+        named_places(Example("7", Conversation(())), letters, 64)
+    with pytest.raises(InputError, match="square"):
+        named_places(Example("7", Conversation(()), {"named": []}), letters, 60)
