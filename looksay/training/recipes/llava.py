@@ -27,11 +27,12 @@ _SPEAKING: dict[str, Any] = {
 
 
 def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[Llava, list[Stage]]:
-    """LLaVA from nothing on scenes: a tower that recognises, a language model that reads lists, then the
-    paper's two stages (align: the connector alone; instruct: connector and language model).
+    """LLaVA from nothing on scenes: a tower that recognises, a language model that reads lists, words for
+    places, then the paper's two stages (align: the connector alone; instruct: connector and language model).
 
     What a published system downloads, the first two stages make; the second is held to the text-only
-    oracle before anything visual is built on it (docs/mini.md).
+    oracle before anything visual is built on it. `ground` is not in the paper: a CLIP tower has met words
+    in its own training, this one has not, and without it captions teach the connector nothing (docs/mini.md).
     """
     import torch
 
