@@ -40,20 +40,37 @@ class Linear(nn.Module):
 
 
 class MLP(nn.Module):
-    """`depth` linear layers with exact GELU between them (LLaVA-1.5's mlp2x_gelu at depth 2)."""
+    """`depth` linear layers with exact GELU between them (LLaVA-1.5's mlp2x_gelu at depth 2).
 
-    def __init__(self, width_in: int, width_out: int, depth: int = 2, bias: bool = True) -> None:
+    The last `place` features say where a token is (those of our small tower do), and go straight through
+    one matrix besides: layers that learn what a thing is called drop where it lies.
+    """
+
+    def __init__(
+        self, width_in: int, width_out: int, depth: int = 2, bias: bool = True, place: int = 0
+    ) -> None:
         super().__init__()
         self.width_in, self.width_out, self.depth, self.bias = width_in, width_out, depth, bias
+        self.place = place
         layers: list[nn.Module] = [nn.Linear(width_in, width_out, bias=bias)]
         for _ in range(depth - 1):
             layers += [nn.GELU(), nn.Linear(width_out, width_out, bias=bias)]
         self.layers = nn.Sequential(*layers)
+        self.straight = nn.Linear(place, width_out, bias=False) if place else None
+        if self.straight is not None:
+            nn.init.normal_(self.straight.weight, std=0.02)  # about as long as a word
 
     def tokens(self, n_in: int) -> int:
         return n_in
 
     def forward(self, features_IND: Tensor) -> Tensor:
+        embeds = self.what(features_IND)
+        if self.straight is not None:
+            embeds = embeds + self.straight(features_IND[..., -self.place :].to(embeds.dtype))
+        return embeds
+
+    def what(self, features_IND: Tensor) -> Tensor:
+        """The embeddings without the straight way: what is there, wherever it is."""
         embeds: Tensor = self.layers(features_IND.to(self.layers[0].weight.dtype))
         return embeds
 

@@ -53,7 +53,8 @@ def grounding_loss(
     """Cross-entropy of the right word among all words of the batch, by cosine; and as long as words.
 
     The words (means of their ids' embeddings) are what the places go to: no gradient flows into them.
-    Places without a name are drawn towards nothing, so that they stay quieter than those with one.
+    Places without a name are drawn towards nothing, so that they stay quieter than those with one: with the
+    cross-entropy alone vectors grew to ten times the length of words, and the language model read nothing.
     """
     here_IM = names_IMK[..., 0] >= 0
     if not here_IM.any():

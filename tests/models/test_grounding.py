@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -11,6 +13,8 @@ from models.tiny import tiny_llava  # noqa: E402
 from looksay.data.scenes import Scenes  # noqa: E402
 from looksay.data.sources import scenes as talks  # noqa: E402
 from looksay.errors import InputError  # noqa: E402
+from looksay.models import checkpoint  # noqa: E402
+from looksay.models.connectors import MLP  # noqa: E402
 from looksay.models.grounding import TEMPERATURE, grounding_loss, named_places  # noqa: E402
 from looksay.types import Conversation, Example  # noqa: E402
 
@@ -67,7 +71,7 @@ def test_it_leaves_the_words_alone_and_moves_the_connector() -> None:
     model = tiny_llava()
     names = torch.full((1, model.prompter.image_tokens, 2), -1)
     names[0, 0, 0] = 3
-    images = model._images(torch.randn(1, 3, 32, 32), None)
+    images = model.connector.what(model.tower(torch.randn(1, 3, 32, 32)))
     grounding_loss(images, names, model.language.embed).backward()
     assert all(p.grad is None for p in model.language.parameters())
     assert any(p.grad is not None and p.grad.any() for p in model.connector.parameters())
@@ -78,3 +82,18 @@ def test_data_that_do_not_say_what_lies_where_are_told() -> None:
         named_places(Example("7", Conversation(())), letters, 64)
     with pytest.raises(InputError, match="square"):
         named_places(Example("7", Conversation(()), {"named": []}), letters, 60)
+
+
+def test_places_go_straight_through_beside_the_layers() -> None:
+    connector = MLP(12, 6, place=4)
+    features_IND = torch.randn(2, 3, 12)
+    straight = features_IND[..., -4:] @ connector.straight.weight.T
+    torch.testing.assert_close(connector(features_IND), connector.layers(features_IND) + straight)
+    again = build(MLP, checkpoint.describe(connector)["arguments"])
+    again.load_state_dict(connector.state_dict())
+    torch.testing.assert_close(again(features_IND), connector(features_IND))
+    assert MLP(12, 6).straight is None
+
+
+def build(kind: type, arguments: dict[str, object]) -> Any:
+    return kind(**arguments)

@@ -179,7 +179,7 @@ def export(model: Llava, out: Path) -> None:
 
 def _no_official_layout(model: Llava) -> str | None:
     tower, connector = model.tower, model.connector
-    if not isinstance(connector, MLP) or connector.depth != 2:
+    if not isinstance(connector, MLP) or connector.depth != 2 or connector.place:
         kind = type(connector).__name__
         return (
             f"its connector is {kind}, and LlavaForConditionalGeneration has two linear layers with "

@@ -131,10 +131,11 @@ class Llava(nn.Module):
             found = self._recogniser.losses(batch.pixels_ICHW, batch.targets)
             losses |= {f"recognise/{name}": loss for name, loss in found.items()}
         if "ground" in objectives:
-            images_IMD = self._images(batch.pixels_ICHW, batch.features_IND)
-            if images_IMD is not None:
+            features_IND = self._features(batch)
+            if features_IND is not None:
+                what = getattr(self.connector, "what", self.connector)
                 losses["ground"] = grounding_loss(
-                    images_IMD, batch.targets["named"], self.language.embed
+                    what(features_IND), batch.targets["named"], self.language.embed
                 )
         if "lm" in objectives:
             weight_VD, bias_V = self.language.head
@@ -150,7 +151,8 @@ class Llava(nn.Module):
 
     def hidden(self, batch: Batch) -> Tensor:
         """What the output layer reads, BTD; `language.logits` makes scores of it."""
-        images_IMD = self._images(batch.pixels_ICHW, batch.features_IND)
+        features_IND = self._features(batch)
+        images_IMD = None if features_IND is None else self.connector(features_IND)
         embeds_BTD = self.embed(batch.ids_BT, images_IMD)
         if images_IMD is None and torch.is_grad_enabled():
             embeds_BTD = embeds_BTD + self._idle()
@@ -167,13 +169,12 @@ class Llava(nn.Module):
             images_IMD = embeds_BTD.new_zeros((0, self.prompter.image_tokens, self.language.width))
         return splice(embeds_BTD, ids_BT, images_IMD, self.prompter.image_id)
 
-    def _images(self, pixels_ICHW: Tensor | None, features_IND: Tensor | None) -> Tensor | None:
-        if features_IND is None and pixels_ICHW is not None:
-            features_IND = self.tower(pixels_ICHW)
-        if features_IND is None:
-            return None
-        images_IMD: Tensor = self.connector(features_IND)
-        return images_IMD
+    def _features(self, batch: Batch) -> Tensor | None:
+        """What the tower sees in the batch's images, IND; None where there are none."""
+        if batch.features_IND is None and batch.pixels_ICHW is not None:
+            features_IND: Tensor = self.tower(batch.pixels_ICHW)
+            return features_IND
+        return batch.features_IND
 
     def _idle(self) -> Tensor:
         """Zero, with a gradient for each trained part that a batch without images does not use: data-
@@ -266,7 +267,9 @@ class Llava(nn.Module):
         self.eval()
         try:
             pixels = [chw for prompt in prompts for chw in prompt.pixels]
-            images_IMD = self._images(torch.stack(pixels).to(self.device) if pixels else None, None)
+            images_IMD = None
+            if pixels:
+                images_IMD = self.connector(self.tower(torch.stack(pixels).to(self.device)))
             rows, first = [], 0
             for prompt in prompts:
                 own = None if images_IMD is None else images_IMD[first : first + len(prompt.pixels)]

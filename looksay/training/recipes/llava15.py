@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from looksay.data.dataset import Source
 from looksay.models.connectors import MLP
 from looksay.models.families.llava import Llava, llava15_7b, llava15_13b
+from looksay.models.small_tower import PLACE_WIDTH
 from looksay.training.recipes import llava
 from looksay.training.recipes._published import Outline, lora, published
 from looksay.training.recipes._published import outline as published_outline
@@ -17,8 +19,8 @@ PUBLISHED = {"7b": llava15_7b, "13b": llava15_13b}
 
 
 def scenes(size: str = "mini", seed: int = 0) -> tuple[Llava, list[Stage]]:
-    """The recipe of `llava` for scenes, with the connector of LLaVA-1.5."""
-    return llava.scenes(size, seed, connector=MLP)
+    """The recipe of `llava` for scenes, with the connector of LLaVA-1.5 and a straight way for places."""
+    return llava.scenes(size, seed, connector=partial(MLP, place=PLACE_WIDTH))
 
 
 def paper(
