@@ -179,16 +179,16 @@ def export(model: Llava, out: Path) -> None:
 
 def _no_official_layout(model: Llava) -> str | None:
     tower, connector = model.tower, model.connector
+    if not isinstance(tower, TransformersTower):
+        return (
+            f"its tower is {type(tower).__name__}, which transformers does not have. Train with a "
+            "tower of transformers (CLIP, SigLIP)."
+        )
     if not isinstance(connector, MLP) or connector.depth != 2 or connector.place:
         kind = type(connector).__name__
         return (
             f"its connector is {kind}, and LlavaForConditionalGeneration has two linear layers with "
             "GELU between them, nothing else. Train with the connector MLP of depth 2 (llava15)."
-        )
-    if not isinstance(tower, TransformersTower):
-        return (
-            f"its tower is {type(tower).__name__}, which transformers does not have. Train with a "
-            "tower of transformers (CLIP, SigLIP)."
         )
     if model.language.config.is_encoder_decoder:
         return "its language model has an encoder, and the layout has a decoder only."
