@@ -172,7 +172,8 @@ def test_a_wait_of_hours_stops_the_run_with_what_to_type(photo: Path) -> None:
 
 
 def test_one_429_slows_every_worker(photo: Path) -> None:
-    """Real time: after the 429, nobody asks for a second, and then not all at once."""
+    """Real time: after the 429, nobody asks for a second. (That they do not all come at once then is shown
+    below with a clock of its own: arrivals on a busy machine prove nothing.)"""
     refused: list[float] = []
 
     def script(received: Received) -> Reply:
@@ -188,7 +189,6 @@ def test_one_429_slows_every_worker(photo: Path) -> None:
     later = sorted(r.at - refused[0] for r in server.posts if r.at > refused[0] + 0.3)
     assert len(later) >= 8
     assert later[0] >= 0.95
-    assert later[3] - later[0] >= 0.1, "four workers at once would be refused again"
 
 
 def test_the_gap_grows_with_refusals_and_shrinks_with_answers() -> None:
