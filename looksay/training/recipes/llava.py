@@ -32,7 +32,7 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
 
     What a published system downloads, the first two stages make; the second is held to the text-only
     oracle before anything visual is built on it. `ground` is not in the paper: a CLIP tower has met words
-    in its own training, this one has not, and without it captions teach the connector nothing (docs/mini.md).
+    in its own training, this one has not, and without it captions alone teach the connector nothing.
     """
     import torch
 
