@@ -63,7 +63,7 @@ class Knowing:
         return {q.text: q.answer for q in questions(scene)}[question]
 
     def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
-        raise NotImplementedError
+        raise NotImplementedError  # evaluating asks for whole answers; nothing here streams
 
 
 def measured(backend: Knowing, **choices: object) -> Report:
@@ -136,7 +136,7 @@ def test_the_text_prior_is_what_training_says_most() -> None:
     assert template["Is there # in the picture?"] in ("yes", "no")
 
 
-def test_scenes_of_at_least_so_many_groups(tmp_path: Path) -> None:
+def test_scenes_of_at_least_so_many_groups() -> None:
     world = Scenes(1000, "test")
     several = [n for n in range(NUMBER) if len(world.scene(n).groups) >= 2]
     count = len(several)
