@@ -52,14 +52,15 @@ def normalize(answer: str) -> str:
     >>> normalize("The  dogs, two of them.")
     'dogs 2 of them'
     """
-    return _words(_unpunctuated(_plain(answer)))
+    return _words(unpunctuated(_plain(answer)))
 
 
 def _plain(answer: str) -> str:
     return answer.replace("\n", " ").replace("\t", " ").strip()
 
 
-def _unpunctuated(answer: str) -> str:
+def unpunctuated(answer: str) -> str:
+    """An answer without punctuation: marks beside a space go, others give way to a space; VQA's rules."""
     comma = _DIGIT_COMMA.search(answer) is not None
     text = answer
     for mark in _PUNCTUATION:
