@@ -16,19 +16,12 @@ from pathlib import Path
 from typing import Literal
 
 from looksay.errors import InputError
+from looksay.evaluation.metrics.grams import MAX, Gram, Tokens, grams
 
-Tokens = Sequence[str]
-Gram = tuple[str, ...]
-
-_N = 4
 _SIGMA = 6.0
 _SCALE = 10.0
 
-
-def _grams(tokens: Tokens) -> Counter[Gram]:
-    return Counter(
-        tuple(tokens[i : i + n]) for n in range(1, _N + 1) for i in range(len(tokens) - n + 1)
-    )
+_Counted = Mapping[Gram, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +34,14 @@ class Frequencies:
     @classmethod
     def of(cls, references: Iterable[Sequence[Tokens]]) -> Frequencies:
         """Count over the references, one list of token lists per image."""
+        return cls._of([[grams(caption) for caption in captions] for captions in references])
+
+    @classmethod
+    def _of(cls, references: Sequence[Sequence[_Counted]]) -> Frequencies:
         counts: Counter[Gram] = Counter()
-        images = 0
         for captions in references:
-            images += 1
-            counts.update({gram for caption in captions for gram in _grams(caption)})
-        return cls(images, counts)
+            counts.update(set().union(*captions))
+        return cls(len(references), counts)
 
     def save(self, path: Path) -> None:
         """Write as JSON, so that subsets are scored with the table of the whole set.
@@ -60,10 +55,12 @@ class Frequencies:
 
     @classmethod
     def load(cls, path: Path) -> Frequencies:
-        """Read what `save` wrote. Raises InputError where the file holds something else."""
+        """Read what `save` wrote. Raises InputError where the file holds something else or nothing."""
         try:
             record = json.loads(path.read_text("utf-8"))
             counts = {tuple(gram.split(" ")): int(n) for gram, n in record["counts"].items()}
+            if int(record["images"]) < 1:
+                raise ValueError("it counts no image")
             return cls(int(record["images"]), counts)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
@@ -71,43 +68,48 @@ class Frequencies:
                 "counts, as Frequencies.save writes it."
             ) from error
 
-    def idf(self, gram: Gram) -> float:
-        return math.log(self.images) - math.log(max(1, self.counts.get(gram, 0)))
+    def idf(self) -> dict[int, float]:
+        """What an n-gram weighs, by the number of images whose references hold it."""
+        found = {0, *self.counts.values()}
+        return {count: math.log(self.images) - math.log(max(1, count)) for count in found}
 
 
 @dataclass(frozen=True, slots=True)
-class _Vectors:
-    weights: tuple[dict[Gram, float], ...]
+class _Vector:
+    """One caption, its n-grams weighted by how much they say."""
+
+    weights: dict[Gram, float]
     norms: tuple[float, ...]
+    """Of its 1-grams, its 2-grams and so on."""
     length: int
 
 
-def _vectors(tokens: Tokens, frequencies: Frequencies) -> _Vectors:
-    weights: tuple[dict[Gram, float], ...] = tuple({} for _ in range(_N))
+def _vector(counted: _Counted, frequency: _Counted, idf: Mapping[int, float]) -> _Vector:
+    squares = [0.0] * MAX
+    weights = {}
     length = 0
-    for gram, times in _grams(tokens).items():
-        weights[len(gram) - 1][gram] = times * frequencies.idf(gram)
+    for gram, times in counted.items():
+        weight = weights[gram] = times * idf[frequency.get(gram, 0)]
+        order = len(gram) - 1
+        squares[order] += weight * weight
         # The authors' scorer takes the number of bigrams for the length.
-        length += times if len(gram) == 2 else 0
-    norms = tuple(math.sqrt(sum(w * w for w in level.values())) for level in weights)
-    return _Vectors(weights, norms, length)
+        length += times if order == 1 else 0
+    return _Vector(weights, tuple(map(math.sqrt, squares)), length)
 
 
-def _similarity(candidate: _Vectors, reference: _Vectors, damped: bool) -> float:
-    penalty = 1.0
-    if damped:
-        difference = candidate.length - reference.length
-        penalty = math.exp(-(difference**2) / (2 * _SIGMA**2))
+def _similarity(candidate: _Vector, reference: _Vector, damped: bool) -> float:
+    products = [0.0] * MAX
+    theirs = reference.weights
+    for gram, weight in candidate.weights.items():
+        if gram in theirs:
+            other = theirs[gram]
+            products[len(gram) - 1] += (min(weight, other) if damped else weight) * other
     total = 0.0
-    for level in range(_N):
-        theirs = reference.weights[level]
-        product = 0.0
-        for gram, weight in candidate.weights[level].items():
-            other = theirs.get(gram, 0.0)
-            product += (min(weight, other) if damped else weight) * other
-        scale = candidate.norms[level] * reference.norms[level]
-        total += (product / scale if scale else product) * penalty
-    return total / _N
+    for product, own, their in zip(products, candidate.norms, reference.norms, strict=True):
+        total += product / (own * their) if own and their else product
+    difference = candidate.length - reference.length
+    penalty = math.exp(-(difference**2) / (2 * _SIGMA**2)) if damped else 1.0
+    return total * penalty / MAX
 
 
 def cider(
@@ -128,12 +130,16 @@ def cider(
             f"{len(candidates)} captions, but references of {len(references)} images. "
             "Expected one list of references per caption."
         )
-    table = frequencies or Frequencies.of(references)
-    scores = []
-    for number, (candidate, captions) in enumerate(zip(candidates, references, strict=True)):
+    for number, captions in enumerate(references):
         if not captions:
             raise InputError(f"Image number {number} has no reference caption; CIDEr needs one.")
-        own = _vectors(candidate, table)
-        likeness = sum(_similarity(own, _vectors(r, table), variant == "D") for r in captions)
+    counted = [[grams(caption) for caption in captions] for captions in references]
+    table = frequencies or Frequencies._of(counted)
+    idf = table.idf()
+    scores = []
+    for candidate, captions in zip(candidates, counted, strict=True):
+        own = _vector(grams(candidate), table.counts, idf)
+        vectors = [_vector(reference, table.counts, idf) for reference in captions]
+        likeness = sum(_similarity(own, theirs, variant == "D") for theirs in vectors)
         scores.append(_SCALE * likeness / len(captions))
     return scores
