@@ -2,13 +2,16 @@
 
 Source: Rohrbach et al., "Object Hallucination in Image Captioning", EMNLP 2018. Here mentions come as
 lists of objects already found in the texts; how they are found belongs to the vocabulary (for scenes:
-`looksay.evaluation.metrics.scenes`, where they are exact).
+`looksay.evaluation.metrics.scenes`, where they are exact; for COCO: `of_coco` below, by
+`looksay.evaluation.metrics.coco_objects`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+
+from looksay.evaluation.metrics.coco_objects import COCO, Mode, Vocabulary, find, present
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,26 @@ def hallucination(mentions: Sequence[str], present: Collection[str]) -> Hallucin
         len(there & set(mentions)),
         len(there),
     )
+
+
+def of_coco(
+    caption: str,
+    instances: Collection[str],
+    references: Collection[str],
+    *,
+    vocabulary: Vocabulary = COCO,
+    mode: Mode = "fixed",
+) -> Hallucination:
+    """One caption of a photograph of COCO: there is what its instances are or its references name.
+
+    The paper's figures: its own synonyms as `vocabulary`, and mode "reference". Raises UnknownName for an
+    instance of no class.
+
+    >>> of_coco("A dog and a cat on a bus", ["dog"], ["Two puppies in a bus."]).hallucinated
+    ('cat',)
+    """
+    mentions = [mention.object for mention in find(caption, vocabulary, mode)]
+    return hallucination(mentions, present(instances, references, vocabulary, mode))
 
 
 def chair(captions: Sequence[Hallucination]) -> Chair:

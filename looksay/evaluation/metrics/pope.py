@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from looksay.evaluation.metrics import yes_no
@@ -70,7 +70,7 @@ class Pope:
     unparsed_yes: int
     """Failed parses where the label is yes: not right, and not said no either."""
     unparsed_no: int
-    compat: Compat = "official"
+    compat: Compat = field(default="official", kw_only=True)
 
     @property
     def n(self) -> int:
