@@ -36,7 +36,7 @@ def empty(text: str, *, least: int = 1) -> bool:
     return len(ptb.tokenize(text)) < least
 
 
-def repeated(text: str, *, row: int = 3, span: int = 4, sentences: int = 2, words: int = 4) -> bool:
+def repeated(text: str, *, row: int = 3, span: int = 8, sentences: int = 2, words: int = 4) -> bool:
     """Up to `span` words said `row` times in a row, or a sentence of `words` or more said `sentences` times.
 
     A line is a sentence, so the refrain of a poem counts: give poems a higher `sentences`.

@@ -46,7 +46,8 @@ def parse(answer: str, options: Sequence[str], compat: Compat = "official") -> i
     if compat == "strict":
         said = choices.strict(answer, dict(zip(names, options, strict=True)))
     elif compat == "lmms-eval":
-        said = answer[0] if answer in names or answer[1:2] == "." else None
+        alone = len(answer) == 1 or answer[1:2] == "."
+        said = answer[0] if alone else None
     else:
         said = _llava(answer)
     return names.index(said) if said and said in names else None
