@@ -31,13 +31,16 @@ def test_accuracy_is_the_official_tool_s(
     cases: tuple[list[dict[str, Any]], dict[str, Any]],
 ) -> None:
     rows, golden = cases
-    kinds = defaultdict(list)
+    groups = defaultdict(list)
     for row in rows:
         score = 100 * vqa.vqa_accuracy(row["prediction"], row["answers"])
-        assert score == pytest.approx(golden["per_question"][str(row["question_id"])], abs=1e-9)
-        kinds[row["question_type"]].append(score)
-    for kind, expected in golden["accuracy"]["perQuestionType"].items():
-        assert sum(kinds[kind]) / len(kinds[kind]) == pytest.approx(expected, abs=0.0051)
+        assert round(score, 2) == golden["per_question"][str(row["question_id"])]
+        for name in ("overall", row["question_type"], row["answer_type"]):
+            groups[name].append(round(score, 2))  # the tool averages what it has rounded
+    means = {name: round(sum(scores) / len(scores), 2) for name, scores in groups.items()}
+    whole = golden["accuracy"]
+    expected = {"overall": whole["overall"], **whole["perQuestionType"], **whole["perAnswerType"]}
+    assert means == expected
 
 
 def test_answers_are_normalised_as_there(

@@ -172,8 +172,14 @@ class Vocabulary:
 
     @cached_property
     def longest(self) -> int:
-        """Words in the longest name."""
-        return max((name.count(" ") + 1 for name in self.classes), default=1)
+        """Words in the longest name, compounds that name something else included."""
+        return max([2, *(name.count(" ") + 1 for name in self.classes)])
+
+    @cached_property
+    def beginnings(self) -> frozenset[str]:
+        """First words of names and compounds that have several."""
+        names = (*self.classes, *_ELSE, *_LEFT)
+        return frozenset(name.partition(" ")[0] for name in names if " " in name)
 
 
 def _table() -> dict[str, list[str]]:
@@ -248,7 +254,8 @@ def _fixed(words: list[str], vocabulary: Vocabulary) -> list[Mention]:
 
 def _longest(words: list[str], at: int, vocabulary: Vocabulary) -> tuple[int, str | None]:
     """How many words the longest name from here on takes, and the name; (1, None) where there is none."""
-    for size in range(min(vocabulary.longest, len(words) - at), 0, -1):
+    longest = vocabulary.longest if words[at] in vocabulary.beginnings else 1
+    for size in range(min(longest, len(words) - at), 0, -1):
         span = words[at : at + size]
         if size == 2:
             pair = f"{span[0]} {span[1]}"

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from looksay.errors import InputError
 from looksay.evaluation.metrics.verdicts import Verdict
 
-_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|‘[^’]*’|(?<!\w)'[^']*'(?!\w)|`[^`]*`|「[^」]*」")
+_QUOTED = re.compile(
+    r"\"[^\"]*\"|“[^“”]*”|«[^«»]*»|‘[^‘’]*’|(?<!\w)'[^']*'(?!\w)|`[^`]*`|「[^「」]*」"
+)
 _SENTENCE = re.compile(r"[^.!?\n]+")
 _REPORTED = re.compile(
     r"\b(?:says?|saying|said|reads?|reading|states?|stating|writes?|written|text|words?|instructions?|"

@@ -9,7 +9,8 @@ from looksay.evaluation.metrics.vqa import unpunctuated
 
 YesNo = Literal["yes", "no"]
 
-_OPENING = re.compile(r"(?:^|[.!?\n])[\W_]*(yes|no)\b(?!\s*(?:and|or|/)\s*(?:yes|no)\b)", re.I)
+_SENTENCES = re.compile(r"[.!?\n]")
+_OPENING = re.compile(r"[\W_]*(yes|no)\b", re.I)
 _BOTH = re.compile(r"\b(?:yes\s*(?:and|or|/)\s*no|no\s*(?:and|or|/)\s*yes)\b", re.I)
 _STATED = re.compile(r"\banswer(?:\s+is|\s*:)[\W_]*(yes|no)\b", re.I)
 
@@ -25,8 +26,9 @@ def strict(answer: str) -> YesNo | None:
     """
     if _BOTH.search(answer):
         return None
-    said = {word.lower() for word in _OPENING.findall(answer) + _STATED.findall(answer)}
-    return _only(said)
+    opened = [_OPENING.match(sentence) for sentence in _SENTENCES.split(answer)]
+    words = [*(found[1] for found in opened if found), *_STATED.findall(answer)]
+    return _only({word.lower() for word in words})
 
 
 def vlmevalkit(answer: str) -> YesNo | None:
