@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,8 +20,9 @@ from looksay.library import files
 from looksay.types import Example, Image
 
 
-def load_json(path: Path) -> Any:
-    """The content of a JSON file (or of JSON Lines, by the suffix .jsonl). Raises InputError."""
+def load_json(path: Path, lines: bool = False) -> Any:
+    """The content of a JSON file; with `lines`, or by the suffix .jsonl, a list of one value per line.
+    Raises InputError."""
     try:
         text = path.read_text("utf-8-sig")
     except FileNotFoundError as error:
@@ -30,24 +31,25 @@ def load_json(path: Path) -> Any:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start}).") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {plainly(error)}.") from error
-    lines = text.splitlines() if path.suffix == ".jsonl" else [text]
+    by_line = lines or path.suffix == ".jsonl"
+    pieces = text.splitlines() if by_line else [text]
     found = []
-    for number, line in enumerate(lines, 1):
-        if len(lines) > 1 and not line.strip():
+    for number, line in enumerate(pieces, 1):
+        if len(pieces) > 1 and not line.strip():
             continue
         try:
             found.append(json.loads(line))
         except json.JSONDecodeError as error:
-            row = number if path.suffix == ".jsonl" else error.lineno
+            row = number if by_line else error.lineno
             hint = (
                 " Each line looks like JSON of its own: name the file .jsonl."
-                if error.msg == "Extra data"
+                if error.msg == "Extra data" and not by_line
                 else ""
             )
             raise InputError(
                 f"{path} is not JSON: {error.msg} in line {row}, column {error.colno}.{hint}"
             ) from error
-    return found if path.suffix == ".jsonl" else found[0]
+    return found if by_line else found[0]
 
 
 def fingerprint(*paths: Path, also: object = None) -> str:
@@ -106,6 +108,13 @@ class Place:
         if not text.strip():
             self.fail(f"{key!r} is empty.")
         return text.strip()
+
+    def one_of(self, entry: Any, key: str, known: Sequence[str]) -> str:
+        """entry[key], which must be one of the `known` texts."""
+        text = self.words(entry, key)
+        if text not in known:
+            self.fail(f"{key!r} should be {' or '.join(known)}; found {text!r}.")
+        return text
 
     def image(self, folder: Path, name: str, *also: str) -> Image:
         """The image of that name (or of a name in `also`) in the folder: there, and opened as a picture."""

@@ -1,0 +1,121 @@
+"""Answers of one model to one benchmark, a line of JSON each, written the moment they come.
+
+A line: {"key": "9f2c…", "id": "17", "text": "yes", "error": null, "finish_reason": "stop",
+"prompt_tokens": 640, "completion_tokens": 1, "seconds": 0.21, "cost_usd": 0.0}.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from looksay.errors import InputError, plainly
+from looksay.types import Completion, Conversation, Image, Options
+
+
+def key(fingerprint: str, item: str, conversation: Conversation, options: Options) -> str:
+    """What an answer depends on: model, item, prompt with its pictures, and options (not the time limit)."""
+    asked = [
+        [message.role, [digest(p) if isinstance(p, Image) else p for p in message.parts]]
+        for message in conversation.messages
+    ]
+    how = asdict(options)
+    del how["timeout_s"]
+    text = json.dumps([fingerprint, item, asked, how], ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def digest(image: Image) -> str:
+    """Of the picture's bytes: a moved file is the same picture, a changed one is not."""
+    source = image.source
+    if isinstance(source, Path):
+        return _of_file(source, source.stat().st_mtime_ns, source.stat().st_size)
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    head = f"{source.mode} {source.size} ".encode()
+    return hashlib.sha256(head + source.tobytes()).hexdigest()
+
+
+@lru_cache(maxsize=200_000)
+def _of_file(path: Path, changed_ns: int, size: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class Journal:
+    """Read once, then appended to. A line that a kill cut off is cut away; what it held is asked again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: dict[str, Mapping[str, Any]] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+b")
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {plainly(error)}.") from error
+        try:
+            self._read()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read(self) -> None:
+        self._file.seek(0)
+        whole = 0
+        for number, line in enumerate(self._file, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                row = json.loads(line)
+                self._rows[row["key"]] = row
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f"{self.path}, line {number}: no record of an answer. Mend or delete that line "
+                    "(what it held is then asked again), or choose another --out."
+                ) from error
+            whole += len(line)
+        self._file.truncate(whole)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def get(self, key: str) -> Completion | None:
+        """The answer that was given under this key, None where there is none or its call failed."""
+        row = self._rows.get(key)
+        if row is None or row["error"]:
+            return None
+        fields = {name: row[name] for name in _KEPT}
+        return Completion(index=-1, **fields)
+
+    def add(self, key: str, item: str, completion: Completion) -> None:
+        """Append one answer (or failure); it is on the disk when this returns."""
+        row = {
+            "key": key,
+            "id": item,
+            "error": completion.error,
+            **{name: getattr(completion, name) for name in _KEPT},
+        }
+        self._rows[key] = row
+        self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+_KEPT = (
+    "text",
+    "finish_reason",
+    "prompt_tokens",
+    "completion_tokens",
+    "seconds",
+    "cost_usd",
+    "details",
+)
