@@ -53,12 +53,38 @@ def test_tokens_are_those_of_the_reference(golden: dict[str, Any]) -> None:
         ("no. Really no.", "no really no"),
         ("«Café» — naïve…", "café naïve"),
         ("두 마리의 개", "두 마리의 개"),
+        ("two 12-inch pizzas from the 1980s", "two 12-inch pizzas from the 1980s"),
+        ("aged 11-15, 10cm or 5.5cm, at 10:30am", "aged 11-15 10cm or 5.5 cm at 10:30 am"),
+        ("a 1/2-inch and/or 16:9 set, 3D, 2x4", "a 1/2-inch and/or 16:9 set 3d 2x4"),
+        ("J. Smith of the U.S. Navy, Ph.D.", "j. smith of the u.s. navy ph.d."),
+        ("in room B. The dog in room B. barks", "in room b the dog in room b. barks"),
+        ("rock 'n' roll of the '90s, 'tis", "rock 'n' roll of the '90s 't is"),
+        ("it’s o’brien’s dogs’ bowl", "it 's o’brien 's dogs bowl"),
+        ("wouldn't've, y'all gotta", "would n't 've y' all got ta"),
+        ("$5.50, £5, 5¢, 1½ cups, 25°", "$ 5.50 # 5 5 cents 1 1/2 cups 25 °"),
+        ("@user #tag C++ AT&T US$5 a.b@c.org", "@user #tag c++ at&t us$ 5 a.b@c.org"),
+        ("wait.. what?! --- no ----- :)", "wait what ?! no ----- :-rrb-"),
+        ("tea &amp; milk &lt; 5", "tea & milk < 5"),
+        ("हिन्दी में 😀 ★", "हिन्दी में ★"),
+        ("see no. 5 and fig. 3a, p. 4", "see no. 5 and fig. 3a p. 4"),
+        ("a fig. 5 No", "a fig. 5 no"),
+        ("soft\u00adhyphen, zero\u200bwidth", "softhyphen zero width"),
         ("", ""),
         (" \n\t", ""),
     ],
 )
 def test_tokens(text: str, tokens: str) -> None:
     assert ptb.tokenize(text) == tokens.split()
+
+
+@given(st.text(alphabet="aAbs5.,;:'’`\"-/()!? &@#$_<>½…—é\0\n", max_size=40))
+def test_any_mixture_of_signs_has_tokens_and_no_more_letters_than_it_had(text: str) -> None:
+    tokens = ptb.tokenize(text)
+    kept = [sign for token in tokens for sign in token if sign in "abs5é"]
+    assert all(token.split() == [token] for token in tokens)
+    assert [sign for sign in text.lower() if sign in "as5é"] == [
+        sign for sign in kept if sign in "as5é"
+    ]
 
 
 @given(st.text(max_size=60))
@@ -92,6 +118,29 @@ def test_a_reference_repeated_scores_highest(references: list[list[list[str]]]) 
     assert all(-1e-9 <= b <= a + 1e-9 <= 10 + 1e-6 for a, b in zip(copied, other, strict=True))
 
 
+def test_own_tokens_move_cider_by_less_than_the_third_digit(golden: dict[str, Any]) -> None:
+    keys = list(golden["references"])
+    scores = cider.cider(
+        [ptb.tokenize(golden["candidates"][key][0]) for key in keys],
+        [[ptb.tokenize(text) for text in golden["references"][key]] for key in keys],
+    )
+    assert sum(scores) / len(scores) == pytest.approx(
+        golden["golden"]["overall"]["CIDEr"], abs=2e-3
+    )
+
+
+@given(st.data())
+def test_order_changes_no_score(data: st.DataObject) -> None:
+    references = data.draw(
+        st.lists(st.lists(CAPTION, min_size=1, max_size=3), min_size=2, max_size=5)
+    )
+    captions = [data.draw(CAPTION) for _ in references]
+    order = data.draw(st.permutations(range(len(captions))))
+    plain = cider.cider(captions, references)
+    moved = cider.cider([captions[i] for i in order], [references[i] for i in order])
+    assert moved == [plain[i] for i in order]
+
+
 def test_one_image_alone_scores_nothing() -> None:
     assert cider.cider([["a", "dog"]], [[["a", "dog"]]]) == [0.0]
 
@@ -113,4 +162,7 @@ def test_faults_are_told(tmp_path: Path) -> None:
         cider.cider([["a"]], [[["a"]], [["b"]]])
     (tmp_path / "df.json").write_text("[]")
     with pytest.raises(InputError, match=r"df\.json"):
+        cider.Frequencies.load(tmp_path / "df.json")
+    (tmp_path / "df.json").write_text('{"images": 0, "counts": {}}')
+    with pytest.raises(InputError, match="counts no image"):
         cider.Frequencies.load(tmp_path / "df.json")

@@ -7,7 +7,8 @@ reference texts. Here each run of characters without white space is a matter of 
 repeated words free. Known to differ, all rare in captions: tags and telephone numbers with a space
 inside, some web addresses, rarer smileys and elisions ("j'ai"), runs of three quotes, letters that Unicode
 gained after 2010. Of 4,837 captions, alt texts and answers of chats, 15 had other tokens than the
-reference gives. Line breaks other than "\\n" are white space here; there they shift
+reference gives. A mixed number ("22 3/4") is two tokens here, as for BLEU and CIDEr
+there; ROUGE there takes it for one. Line breaks other than "\\n" are white space here; there they shift
 the tokens of all captions that follow.
 """
 

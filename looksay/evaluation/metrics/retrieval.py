@@ -28,7 +28,7 @@ class Retrieval:
     recall: dict[int, float]
     """K to the share of queries, 0 to 1, whose answer is among the first K. Papers print percent."""
     median_rank: float
-    """Counted from 1; of an even number of queries the lower whole rank, as the protocol's code does."""
+    """Counted from 1; halves are rounded down, as the protocol's code does."""
     mean_rank: float
     """Counted from 1."""
 
@@ -55,8 +55,9 @@ def retrieval(
     """Both directions from similarities of images (rows) with captions (columns).
 
     `image_of[j]` is the row of the image that caption j belongs to. Equal similarities: "index" puts the
-    lower index first (a stable sort, as the protocol's code), "against" puts wrong answers first (a model
-    that says the same of everything then scores 0), "for" puts right answers first. Raises InputError
+    lower index first, as a stable sort does (the usual code, VSE++'s and BLIP's, reverses an unstable sort
+    and leaves ties to chance), "against" puts wrong answers first (a model that says the same of everything
+    then finds nothing), "for" puts right answers first. Raises InputError
     where shapes differ, a similarity is not a number, or an image has no caption.
     """
     right = _belongs(similarity, image_of)
