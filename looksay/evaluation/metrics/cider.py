@@ -130,8 +130,8 @@ def cider(
             f"{len(candidates)} captions, but references of {len(references)} images. "
             "Expected one list of references per caption."
         )
-    for number, captions in enumerate(references):
-        if not captions:
+    for number, given in enumerate(references):
+        if not given:
             raise InputError(f"Image number {number} has no reference caption; CIDEr needs one.")
     counted = [[grams(caption) for caption in captions] for captions in references]
     table = frequencies or Frequencies._of(counted)
