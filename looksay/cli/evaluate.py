@@ -1,17 +1,16 @@
-"""The command that measures models: evaluate scenes."""
+"""The commands that measure models: evaluate, and benchmarks, which lists what there is."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from looksay.cli import console
 from looksay.cli.options import (
-    TRAIN,
+    MEASURE,
     DeviceOption,
     DtypeOption,
     JsonOption,
@@ -22,60 +21,52 @@ from looksay.cli.options import (
     WorkersOption,
     app,
 )
-from looksay.errors import InputError, MissingDependency, plainly
+from looksay.errors import InputError, MissingDependency, UnknownName
 
-evaluate = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None if console.PLAIN else "rich",
-    help="Measure how much of what a model says is true.",
-)
-app.add_typer(evaluate, name="evaluate", rich_help_panel=TRAIN)
+if TYPE_CHECKING:
+    from looksay.backends.base import Backend, LoadOptions
+    from looksay.evaluation.benchmark import Benchmark, Item
 
 
-@evaluate.callback()
-def _top() -> None:
-    """Keeps `scenes` a command of its own while it is the only one."""
-
-
-@evaluate.command()
-def scenes(
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="provider:model; see looksay models.")
+@app.command(rich_help_panel=MEASURE)
+def evaluate(
+    models: Annotated[
+        str, typer.Argument(help="provider:model, several with commas; see looksay models.")
     ],
-    number: Annotated[int, typer.Option("--scenes", min=1, help="How many scenes.")] = 1000,
-    split: Annotated[
+    on: Annotated[
         str,
         typer.Option(
-            "--split",
-            help="test, pairs (held-out pairs of nouns), words (held-out words) or train.",
+            "--on",
+            help="Benchmarks, several with commas, parts as name/part; see looksay benchmarks.",
         ),
-    ] = "test",
-    seed: Annotated[int, typer.Option("--seed", help="Another seed, other scenes.")] = 1000,
-    size_px: Annotated[
-        int, typer.Option("--size", help="Width and height in pixels, 96 to 128.")
-    ] = 128,
-    groups: Annotated[
-        int,
-        typer.Option("--groups", min=1, help="Only scenes of at least so many groups of objects."),
-    ] = 1,
-    brief: Annotated[
-        bool, typer.Option("--brief/--no-brief", help="Ask for short captions too (CIDEr-D).")
-    ] = True,
-    blank: Annotated[
-        bool, typer.Option("--blank", help="Ask the questions about a grey picture as well.")
-    ] = False,
-    hint: Annotated[
-        str, typer.Option("--hint", help='Put after each question: "Answer with one word."')
-    ] = "",
+    ],
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder with a folder of official files per benchmark.")
+    ] = Path("benchmarks"),
+    judge: Annotated[
+        str | None,
+        typer.Option("--judge", help="The model that reads answers, where a benchmark wants one."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only the first so many pictures.")
+    ] = None,
+    compat: Annotated[
+        str,
+        typer.Option(
+            "--compat",
+            help="Whose rules read the answers: strict (nothing guessed), official, lmms-eval, vlmevalkit.",
+        ),
+    ] = "strict",
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", min=1, help="At most so many tokens per answer.")
     ] = 300,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="Bootstrap samples of an interval.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write the report to this JSON file.")
-    ] = None,
-    answers: Annotated[
-        Path | None, typer.Option("--answers", help="Write every answer to this JSONL file.")
-    ] = None,
+        Path, typer.Option("--out", help="Folder for every answer and the report.")
+    ] = Path("evaluation"),
     allow_remote: RemoteOption = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -85,64 +76,122 @@ def scenes(
     concurrency: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a model about scenes, pictures of which everything is known, and score what it says."""
+    """Ask models what benchmarks ask, and score the answers with intervals and paired tests.
+
+    Answers are kept in --out as they come: stopped and started again, only what is missing is asked.
+    """
     from looksay.backends.base import LoadOptions
-    from looksay.backends.loading import load
     from looksay.types import Options
 
     try:
-        from looksay.evaluation.scenes import evaluate as run
+        from looksay.evaluation import report
+        from looksay.evaluation import run as running
     except ImportError as error:
-        raise MissingDependency("Measuring on scenes", "facts", error.name or "numpy") from error
-    for file in (out, answers):
-        if file and not file.resolve().parent.is_dir():
-            raise InputError(
-                f"{file.parent} is not there. Make the folder first, or choose another."
-            )
-    with console.spinner("Loading the model", as_json):
-        backend = load(
-            model,
-            LoadOptions(
-                allow_remote=allow_remote,
-                concurrency=concurrency,
-                device=device,
-                dtype=dtype,
-                quantize=quantize,
-                trust_remote_code=trust_remote_code,
-            ),
-        )
-    with console.spinner("Asking", as_json) as tell:
-        done = 0
-
-        def count() -> None:
-            nonlocal done
-            done += 1
-            tell(f"Asking: {done} answers")
-
-        report = run(
-            backend,
-            split,
-            number,
-            seed,
-            size_px=size_px,
-            groups=groups,
-            brief=brief,
-            blank=blank,
-            hint=hint,
-            options=Options(max_tokens=max_tokens, timeout_s=timeout),
-            answers=answers,
-            on_answer=count,
-        )
-    if out:
-        try:
-            out.write_text(
-                json.dumps(report.record(), indent=2, ensure_ascii=False) + "\n", "utf-8"
-            )
-        except OSError as error:
-            raise InputError(f"{out} cannot be written: {plainly(error)}.") from None
+        raise MissingDependency("Measuring", "evaluate", error.name or "numpy") from error
+    how = LoadOptions(
+        allow_remote=allow_remote,
+        concurrency=concurrency,
+        device=device,
+        dtype=dtype,
+        quantize=quantize,
+        trust_remote_code=trust_remote_code,
+    )
+    chosen = [(name, *_read(name, data, limit)) for name in _listed(on, "--on")]
+    reader = _loaded(judge, how, as_json) if judge else None
+    results = []
+    for model in _listed(models, "the models"):
+        backend = _loaded(model, how, as_json)
+        for name, benchmark, items in chosen:
+            with console.progress(f"{model} on {name}", len(items), as_json) as tell:
+                results.append(
+                    running.evaluate(
+                        backend,
+                        name,
+                        benchmark,
+                        items,
+                        out,
+                        options=Options(max_tokens=max_tokens, timeout_s=timeout),
+                        compat=_rules(compat),
+                        judge=reader,
+                        samples=samples,
+                        seed=seed,
+                        on_answer=lambda: tell(None),
+                    )
+                )
+    found = report.record(results, samples=samples, seed=seed)
+    report.write(found, out)
     if as_json:
-        console.print_json(report.record())
+        console.print_json(found)
     else:
-        console.out.print(escape(report.table()))
-    if report.failed:
+        console.out.print(escape(report.table(found)))
+        console.out.print(escape(f"\nEvery answer and the report are in {out}."))
+    if any(result.failures for result in results):
         raise typer.Exit(1)
+
+
+def _listed(names: str, what: str) -> list[str]:
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    if not found:
+        raise InputError(f"Nothing is named in {what}; found {names!r}.")
+    return list(dict.fromkeys(found))
+
+
+def _rules(name: str) -> Any:
+    from typing import get_args
+
+    from looksay.evaluation.benchmark import Compat
+
+    if name not in get_args(Compat):
+        raise UnknownName("set of rules", name, get_args(Compat))
+    return name
+
+
+def _read(name: str, data: Path, limit: int | None) -> tuple[Benchmark, list[Item]]:
+    from looksay.evaluation import benchmark as benchmarks
+    from looksay.evaluation.run import limited, missing
+
+    found, variant = benchmarks.load(name)
+    folder = data / name.partition("/")[0]
+    lacking = missing(folder, found)
+    if lacking:
+        told = "\n".join(f"  {one}" for one in lacking)
+        raise InputError(
+            f"{found.CARD.title} needs what is not there:\n{told}\n"
+            f"It is to be had at {found.CARD.where} ({found.CARD.licence}). Another folder: --data DIR"
+        )
+    return found, limited(benchmarks.checked(found.read(folder, variant), name), limit)
+
+
+def _loaded(model: str, how: LoadOptions, as_json: bool) -> Backend:
+    from looksay.backends.loading import load
+
+    with console.spinner(f"Loading {model}", as_json):
+        return load(model, how)
+
+
+@app.command(rich_help_panel=MEASURE)
+def benchmarks(as_json: JsonOption = False) -> None:
+    """List the benchmarks: what each measures and needs, where to get it, under which licence."""
+    from dataclasses import asdict
+
+    from looksay.evaluation import benchmark
+
+    cards = {name: benchmark.load(name)[0].CARD for name in benchmark.names()}
+    if as_json:
+        console.print_json({name: asdict(card) for name, card in cards.items()})
+        return
+    for name, card in cards.items():
+        parts = ", ".join(f"{name}/{one}" for one in card.variants if one)
+        console.out.print(
+            f"[bold]{escape(name)}[/bold]  {escape(card.title)}: {escape(card.measures)}"
+        )
+        rows = {
+            "parts": parts,
+            "needs": ", ".join(card.needs) or "nothing",
+            "from": card.where,
+            "licence": card.licence,
+            "as": card.loader,
+        }
+        for word, told in rows.items():
+            if told:
+                console.out.print(escape(f"  {word:<8}{told}"))

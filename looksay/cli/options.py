@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 SEE, WORDS, WRITE = "See what there is", "Get words", "Decide and write"
-TALK, TRAIN = "Talk about images", "Train"
+TALK, TRAIN, MEASURE = "Talk about images", "Train", "Measure"
 
 PathArgument = Annotated[
     Path,

@@ -87,11 +87,12 @@ def interval(
     """The measure's value with its percentile bootstrap interval, resampling whole clusters.
 
     `clusters`: sample's id → what it shares with others (its image); without, each sample is its own.
-    Where every sample is alike the interval has no width, however few they are: read `samples` beside it.
+    Where every sample is alike the interval has no width, however few they are: read `samples` beside it;
+    those that add nothing are not among them.
     Raises InputError for a level or a number of samples that means nothing.
     """
     _check(samples, level)
-    ids = sorted(measure.rows)
+    ids = sorted(one for one, row in measure.rows.items() if any(row))
     sums = _summed(measure, ids, clusters)
     if not ids:
         return Interval(math.nan, math.nan, math.nan, 0, 0)
@@ -116,7 +117,8 @@ def difference(
     _check(samples, level)
     if first.name != second.name or first.scale != second.scale:
         raise InputError(f"{first.name!r} cannot be compared with {second.name!r}.")
-    ids = sorted(first.rows.keys() & second.rows.keys())
+    both = first.rows.keys() & second.rows.keys()
+    ids = sorted(one for one in both if any(first.rows[one]) or any(second.rows[one]))
     pair = [_summed(measure, ids, clusters) for measure in (first, second)]
     if not ids:
         return Difference(math.nan, math.nan, math.nan, math.nan, 0, 0)

@@ -67,11 +67,17 @@ class Result:
     judge_fingerprint: str = ""
     verdicts: Asked | None = None
     figures: tuple[Figure, ...] = ()
-    by_kind: tuple[Figure, ...] = ()
-    """The first figure for every type of item."""
+    """As the benchmark gives them, then the first of them for every type of item."""
     data: str = ""
     """Digest of items, prompts and pictures: two results with the same one answered the same."""
     options: Options = field(default_factory=Options)
+
+    @property
+    def cut(self) -> int:
+        """Answers that ended at the limit of tokens."""
+        return sum(
+            one is not None and one.finish_reason == "length" for one in self.asked.completions
+        )
 
     @property
     def failures(self) -> list[tuple[str, str]]:
@@ -123,17 +129,37 @@ def evaluate(
     if result.failures:
         return result
     found = benchmark.score(asked.answers, compat, verdicts.answers if verdicts else [])
-    clusters = {item.id: item.image for item in items if item.image}
     kinds = {item.id: item.kind for item in items}
-    parts = measures.by_kind(found[0], kinds) if len(set(kinds.values())) > 1 else []
+    if len(set(kinds.values())) > 1 and not found[0].kind:
+        found += measures.by_kind(found[0], kinds)
+    shared = clusters(items)
+    figures = [
+        Figure(one, measures.interval(one, shared, samples=samples, seed=seed)) for one in found
+    ]
+    return replace(result, figures=tuple(figures))
 
-    def measured(some: Sequence[Measure]) -> tuple[Figure, ...]:
-        return tuple(
-            Figure(one, measures.interval(one, clusters, samples=samples, seed=seed))
-            for one in some
-        )
 
-    return replace(result, figures=measured(found), by_kind=measured(parts))
+def clusters(items: Sequence[Item]) -> dict[str, str]:
+    """Item → the picture that it shares with others."""
+    return {item.id: item.image for item in items if item.image}
+
+
+def limited(items: Sequence[Item], pictures: int | None) -> list[Item]:
+    """The items of the first so many pictures (of the first so many items, where none names one)."""
+    if pictures is None:
+        return list(items)
+    first = dict.fromkeys(item.image or item.id for item in items)
+    kept = set(list(first)[:pictures])
+    return [item for item in items if (item.image or item.id) in kept]
+
+
+def missing(folder: Path, benchmark: Benchmark) -> list[str]:
+    """What the benchmark needs and `folder` lacks, in words."""
+    return [
+        f"{folder / name} ({what})"
+        for name, what in benchmark.CARD.needs.items()
+        if not (folder / name).exists()
+    ]
 
 
 def ask(

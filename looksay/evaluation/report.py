@@ -1,0 +1,162 @@
+"""What a run of benchmarks found, as one record (JSON) from which every page and table is drawn.
+
+{"looksay": "0.3.0", "results": [{"model": "mini", "benchmark": "scenes/test", "figures": [{"name":
+"questions", "kind": "where", "value": 81.2, "low": 78.0, "high": 84.1, "of": 431, "clusters": 431,
+"better": 1}], …}], "differences": [{"benchmark": "scenes/test", "name": "questions", "kind": "where",
+"first": "mini", "second": "facts", "value": -70.1, "low": -74.0, "high": -66.0, "p": 0.001, "of": 431}]}
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import looksay
+from looksay.data.reading import save_json
+from looksay.evaluation import measures
+from looksay.evaluation.run import Result, clusters
+
+
+def record(
+    results: Sequence[Result], *, samples: int = measures.SAMPLES, seed: int = 0
+) -> dict[str, Any]:
+    """Everything that was found; what could not be measured is null."""
+    return {
+        "looksay": looksay.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "samples": samples,
+        "seed": seed,
+        "results": [_result(one) for one in results],
+        "differences": [
+            row
+            for first, second in combinations(results, 2)
+            if first.benchmark == second.benchmark and first.compat == second.compat
+            for row in _differences(first, second, samples, seed)
+        ],
+    }
+
+
+def _result(result: Result) -> dict[str, Any]:
+    said = [one for one in result.asked.completions if one is not None and not one.error]
+    options = asdict(result.options)
+    del options["timeout_s"]
+    return {
+        "model": result.model,
+        "fingerprint": result.fingerprint,
+        "benchmark": result.benchmark,
+        "compat": result.compat,
+        "data": result.data,
+        "judge": result.judge,
+        "judge_fingerprint": result.judge_fingerprint,
+        "options": options,
+        "asked": len(result.asked.items),
+        "reused": result.asked.reused,
+        "cut": result.cut,
+        "failed": len(result.failures),
+        "failures": [f"{item}: {fault}" for item, fault in result.failures[:10]],
+        "seconds": round(sum(one.seconds for one in said), 3),
+        "prompt_tokens": sum(one.prompt_tokens or 0 for one in said),
+        "completion_tokens": sum(one.completion_tokens or 0 for one in said),
+        "cost_usd": sum(one.cost_usd for one in said),
+        "figures": [
+            {
+                "name": figure.measure.name,
+                "kind": figure.measure.kind,
+                "value": _plain(figure.interval.value),
+                "low": _plain(figure.interval.low),
+                "high": _plain(figure.interval.high),
+                "of": figure.interval.samples,
+                "clusters": figure.interval.clusters,
+                "better": figure.measure.better,
+            }
+            for figure in result.figures
+        ],
+    }
+
+
+def _differences(first: Result, second: Result, samples: int, seed: int) -> list[dict[str, Any]]:
+    """Of every figure that both have and of which more or less is better."""
+    others = {(f.measure.name, f.measure.kind): f.measure for f in second.figures}
+    shared = clusters(first.asked.items)
+    rows = []
+    for figure in first.figures:
+        measure = figure.measure
+        other = others.get((measure.name, measure.kind))
+        if other is None or not measure.better:
+            continue
+        found = measures.difference(measure, other, shared, samples=samples, seed=seed)
+        rows.append(
+            {
+                "benchmark": first.benchmark,
+                "name": measure.name,
+                "kind": measure.kind,
+                "first": first.model,
+                "second": second.model,
+                "value": _plain(found.value),
+                "low": _plain(found.low),
+                "high": _plain(found.high),
+                "p": _plain(found.p),
+                "of": found.samples,
+            }
+        )
+    return rows
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def table(found: dict[str, Any]) -> str:
+    """As text for a terminal: a block per model and benchmark, then the differences that were tested."""
+    lines: list[str] = []
+    for result in found["results"]:
+        rules = f", rules: {result['compat']}"
+        judge = f", judged by {result['judge']}" if result["judge"] else ""
+        lines.append(f"{result['model']} on {result['benchmark']}{rules}{judge}")
+        if result["failed"]:
+            lines += [
+                f"  not scored: {result['failed']} of {result['asked']} calls failed, and a failed call is no "
+                "score. Run again: only those are asked.",
+                *(f"    {fault}" for fault in result["failures"][:3]),
+                "",
+            ]
+            continue
+        lines.append(f"  {'':<44}{'value':>8}   {'95% interval':<18}{'of':>7}")
+        for figure in result["figures"]:
+            name = f"{figure['name']}: {figure['kind']}" if figure["kind"] else figure["name"]
+            interval = f"{_number(figure['low'])} to {_number(figure['high'])}"
+            lines.append(
+                f"  {name:<44}{_number(figure['value']):>8}   {interval:<18}{figure['of']:>7}"
+            )
+        if result["cut"]:
+            lines.append(
+                f"  {result['cut']} of {result['asked']} answers were cut off at the limit of tokens."
+            )
+        lines.append("")
+    if found["differences"]:
+        lines.append("Differences on the same samples (second less first)")
+        for row in found["differences"]:
+            if row["value"] is None:
+                continue
+            name = f"{row['name']}: {row['kind']}" if row["kind"] else row["name"]
+            interval = f"{_number(row['low'])} to {_number(row['high'])}"
+            lines.append(
+                f"  {row['benchmark']}, {name}: {row['second']} - {row['first']} = "
+                f"{_number(row['value'])} ({interval}; p = {row['p'] if row['p'] is None else round(row['p'], 3)})"
+            )
+    return "\n".join(lines).rstrip()
+
+
+def write(found: dict[str, Any], folder: Path) -> None:
+    """The record as `folder`/report.json, in one step. Raises InputError."""
+    save_json(folder / "report.json", found)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"

@@ -1,0 +1,267 @@
+"""Running a benchmark: answers are kept, nothing is asked twice, failures are no scores, judges are others."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("numpy", reason="no numpy: no intervals")
+
+from looksay.backends.base import Profile
+from looksay.errors import BackendError, InputError
+from looksay.evaluation import report
+from looksay.evaluation.benchmark import Answer, Card, Item, checked
+from looksay.evaluation.journal import Journal, key
+from looksay.evaluation.measures import Measure, of_verdicts
+from looksay.evaluation.run import Result, evaluate, limited
+from looksay.types import Completion, Conversation, Image, Options
+
+CARD = Card("Sums", "Sums.", {}, "here", "none", "none", "none")
+
+
+@dataclass
+class Adder:
+    """Adds two numbers, wrongly where the sum is `wrong`; `fails` names items without an answer."""
+
+    name: str = "adder"
+    fingerprint: str = "adder-1"
+    wrong: int = -1
+    fails: frozenset[str] = frozenset()
+    asked: list[str] = field(default_factory=list)
+    profile = Profile()
+
+    def complete(
+        self, conversations: Iterable[Conversation], options: Options
+    ) -> Iterator[Completion]:
+        for number, conversation in enumerate(conversations):
+            text = conversation.messages[-1].text
+            self.asked.append(text)
+            if text in self.fails:
+                yield Completion(number, error="gone", finish_reason="error")
+                continue
+            total = sum(map(int, text.split("+")))
+            yield Completion(number, str(total + (total == self.wrong)), 3, 1, 0.5, 0.01)
+
+    def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
+        yield next(self.complete([conversation], options)).text
+
+
+def items(count: int = 6) -> list[Item]:
+    return [
+        Item(str(n), Conversation.ask(f"{n}+1"), {"answer": n + 1}, kind="odd" if n % 2 else "even")
+        for n in range(count)
+    ]
+
+
+def score(answers: Any, compat: str, verdicts: Any) -> list[Measure]:
+    return of_verdicts({a.item.id: int(a.text) == a.item.truth["answer"] for a in answers})
+
+
+SUMS: Any = SimpleNamespace(CARD=CARD, score=score)
+
+
+def run(backend: Adder, folder: Path, some: list[Item] | None = None, **how: Any) -> Result:
+    return evaluate(
+        backend, "sums", SUMS, some or items(), folder, options=how.pop("options", Options()), **how
+    )
+
+
+def values(result: Result) -> dict[str, float]:
+    return {f"{f.measure.name} {f.measure.kind}".strip(): f.interval.value for f in result.figures}
+
+
+def test_figures_are_those_of_the_benchmark_and_of_its_kinds(tmp_path: Path) -> None:
+    result = run(Adder(wrong=2), tmp_path)
+    assert values(result) == {
+        "accuracy": pytest.approx(500 / 6),
+        "unreadable": 0,
+        "accuracy even": 100,
+        "accuracy odd": pytest.approx(200 / 3),
+    }
+
+
+def test_nothing_is_asked_twice_and_what_changes_is_asked_again(tmp_path: Path) -> None:
+    first = run(Adder(), tmp_path)
+    again = Adder()
+    second = run(again, tmp_path)
+    assert again.asked == []
+    assert second.asked.reused == 6
+    assert values(first) == values(second)
+    changed = items()
+    changed[2] = Item("2", Conversation.ask("2+7"), {"answer": 9})
+    run(again, tmp_path, changed)
+    assert again.asked == ["2+7"]
+    other = Adder(fingerprint="adder-2")
+    run(other, tmp_path)
+    assert len(other.asked) == 6
+    run(again, tmp_path, options=Options(max_tokens=5))
+    assert len(again.asked) == 7
+
+
+def test_a_failed_call_is_no_score_and_only_it_is_asked_again(tmp_path: Path) -> None:
+    result = run(Adder(fails=frozenset({"3+1"})), tmp_path)
+    assert result.figures == ()
+    assert result.failures == [("3", "gone")]
+    assert "a failed call is no score" in report.table(report.record([result])).replace("\n", " ")
+    mended = Adder()
+    assert values(run(mended, tmp_path))["accuracy"] == 100
+    assert mended.asked == ["3+1"]
+
+
+def test_a_backend_that_answers_nothing_is_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match="answered none of 6 requests: gone"):
+        run(Adder(fails=frozenset(f"{n}+1" for n in range(6))), tmp_path)
+
+
+def test_a_line_that_a_kill_cut_off_is_asked_again(tmp_path: Path) -> None:
+    before = run(Adder(wrong=4), tmp_path)
+    (path,) = tmp_path.rglob("*.jsonl")
+    whole = path.read_bytes()
+    ends = [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
+    for length in range(0, len(whole), 37):
+        path.write_bytes(whole[:length])
+        again = Adder(wrong=4)
+        after = run(again, tmp_path)
+        assert len(again.asked) == 6 - sum(end <= length for end in ends)
+        assert (
+            report.record([after])["results"][0]["figures"]
+            == (report.record([before])["results"][0]["figures"])
+        )
+
+
+def test_a_damaged_line_is_told_with_its_number(tmp_path: Path) -> None:
+    run(Adder(), tmp_path)
+    (path,) = tmp_path.rglob("*.jsonl")
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2][:20]
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=r"line 3: no record of an answer"):
+        run(Adder(), tmp_path)
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from evaluation.test_running import Adder, run
+class Slow(Adder):
+    def complete(self, conversations, options):
+        for one in super().complete(conversations, options):
+            time.sleep(0.02)
+            yield one
+from evaluation.test_running import items
+run(Slow(wrong=9), Path(sys.argv[1]), items(400))
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_instant_it_ends_with_the_same_report(tmp_path: Path) -> None:
+    whole = run(Adder(wrong=9), tmp_path / "whole", items(400))
+    broken = tmp_path / "broken"
+    tests = str(Path(__file__).parents[1])
+    for _ in range(4):
+        child = subprocess.Popen([sys.executable, "-c", KILLED, str(broken), tests], env=os.environ)
+        deadline = time.monotonic() + 60
+        before = sum(p.stat().st_size for p in broken.rglob("*.jsonl"))
+        while sum(p.stat().st_size for p in broken.rglob("*.jsonl")) < before + 2000:
+            assert child.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        child.kill()
+        child.wait()
+    last = Adder(wrong=9)
+    after = run(last, broken, items(400))
+    assert 0 < len(last.asked) < 400
+    one, other = (report.record([r]) for r in (whole, after))
+    for found in (one, other):
+        found["results"][0].pop("reused")
+    assert one == other
+
+
+def test_the_judge_is_another_and_its_failure_is_no_score(tmp_path: Path) -> None:
+    def judge(answers: list[Answer]) -> list[Item]:
+        return [Item(a.item.id, Conversation.ask(f"{a.text}+0")) for a in answers]
+
+    def judged(answers: Any, compat: str, verdicts: list[Answer]) -> list[Measure]:
+        return of_verdicts({v.item.id: int(v.text) > 0 for v in verdicts})
+
+    bench: Any = SimpleNamespace(CARD=CARD, score=judged, judge=judge)
+
+    def go(reader: Adder | None) -> Result:
+        return evaluate(
+            Adder(), "judged", bench, items(), tmp_path, options=Options(), judge=reader
+        )
+
+    with pytest.raises(InputError, match="--judge MODEL"):
+        go(None)
+    with pytest.raises(InputError, match="is the model that it would judge"):
+        go(Adder(name="another name"))
+    failed = go(Adder("judge", "judge-1", fails=frozenset({"2+0"})))
+    assert failed.figures == ()
+    assert failed.failures == [("1", "judge: gone")]
+    reader = Adder("judge", "judge-1")
+    assert values(go(reader))["accuracy"] == 100
+    assert reader.asked == ["2+0"]
+    assert len(list((tmp_path / "answers").rglob("*.jsonl"))) == 2
+
+
+def test_models_are_compared_on_the_same_samples(tmp_path: Path) -> None:
+    results = [run(Adder(), tmp_path), run(Adder("odd one", "adder-3", wrong=2), tmp_path)]
+    rows = report.record(results)["differences"]
+    assert rows[0]["name"] == "accuracy"
+    assert rows[0]["value"] == pytest.approx(-100 / 6)
+    assert rows[0]["of"] == 6
+    text = report.table(report.record(results))
+    assert "odd one - adder = -16.7" in text
+
+
+def test_a_limit_counts_pictures() -> None:
+    some = [Item(f"{n}", Conversation.ask("1+1"), image=f"{n // 3}") for n in range(12)]
+    assert [i.id for i in limited(some, 2)] == ["0", "1", "2", "3", "4", "5"]
+    assert limited(some, None) == some
+    with pytest.raises(InputError, match="two items have the id '1'"):
+        checked([some[1], some[1]], "twice")
+    with pytest.raises(InputError, match="holds no item"):
+        checked([], "nothing")
+
+
+def test_a_picture_is_its_bytes(tmp_path: Path) -> None:
+    from PIL import Image as Pillow
+
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        Pillow.new("RGB", (4, 4), "red").save(path)
+
+    def of(image: Image) -> str:
+        return key("model", "1", Conversation.ask(image, "What?"), Options())
+
+    assert of(Image(paths[0])) == of(Image(paths[1])) == of(Image(paths[0].read_bytes()))
+    assert of(Image(Pillow.new("RGB", (4, 4), "red"))) != of(
+        Image(Pillow.new("RGB", (4, 4), "blue"))
+    )
+
+
+def test_a_journal_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        Journal(tmp_path / "file" / "answers.jsonl")
+
+
+def test_the_record_is_json(tmp_path: Path) -> None:
+    found = report.record([run(Adder(), tmp_path)])
+    report.write(found, tmp_path)
+    text = (tmp_path / "report.json").read_text("utf-8")
+    assert json.loads(json.dumps(found, allow_nan=False)) == json.loads(text)
+    result = found["results"][0]
+    assert (result["seconds"], result["completion_tokens"]) == (3.0, 6)
+    assert result["cost_usd"] == pytest.approx(0.06)
