@@ -82,6 +82,34 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     said, given = _plain(prediction), [_plain(answer) for answer in answers]
     if len(set(answers)) > 1:
         said, given = normalize(said), [normalize(answer) for answer in given]
+    return _agreement(said, given)
+
+
+def textvqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
+    """As `vqa_accuracy`, normalised by the rules of M4C, which TextVQA's and LLaVA-1.5's figures follow.
+
+    Everything is normalised, also where all annotators agree, and "'s" stands apart. Source:
+    TextVQAAccuracyEvaluator of facebookresearch/mmf (pythia/utils/m4c_evaluators.py).
+    """
+    return _agreement(m4c(prediction), [m4c(answer) for answer in answers])
+
+
+def m4c(answer: str) -> str:
+    """An answer as M4C's tool compares it: its own first step, then that of `normalize`.
+
+    >>> m4c("Joe's Diner, est. 1,950")
+    "joe 's diner est 1950"
+    """
+    return normalize(answer.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip())
+
+
+def vizwiz_accuracy(prediction: str, answers: Sequence[str]) -> float:
+    """As VizWiz's own tool has it, which normalises the prediction and leaves the answers as people wrote
+    them: "2" is no match for ten times "two". Its contractions with curly apostrophes are not repeated."""
+    return _agreement(normalize(prediction), answers)
+
+
+def _agreement(said: str, given: Sequence[str]) -> float:
     matches = sum(answer == said for answer in given)
     return sum(min(1.0, (matches - (answer == said)) / 3) for answer in given) / len(given)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Literal
 
 from looksay.evaluation.metrics.vqa import unpunctuated
@@ -10,9 +11,6 @@ from looksay.evaluation.metrics.vqa import unpunctuated
 YesNo = Literal["yes", "no"]
 
 _SENTENCES = re.compile(r"[.!?\n]")
-_OPENING = re.compile(r"[\W_]*(yes|no)\b", re.I)
-_BOTH = re.compile(r"\b(?:yes\s*(?:and|or|/)\s*no|no\s*(?:and|or|/)\s*yes)\b", re.I)
-_STATED = re.compile(r"\banswer(?:\s+is|\s*:)[\W_]*(yes|no)\b", re.I)
 
 
 def strict(answer: str) -> YesNo | None:
@@ -24,11 +22,41 @@ def strict(answer: str) -> YesNo | None:
     >>> strict("Yes, there is no doubt."), strict("**No**"), strict("There is no car.")
     ('yes', 'no', None)
     """
-    if _BOTH.search(answer):
+    said = _either(answer, "yes", "no", "answer")
+    return None if said is None else "yes" if said == "yes" else "no"
+
+
+def true_false(answer: str) -> bool | None:
+    """The same of a statement that is true or false; "the statement is true" counts too.
+
+    >>> true_false("True."), true_false("The sentence is false."), true_false("It is not true.")
+    (True, False, None)
+    """
+    said = _either(answer, "true", "false", "(?:answer|statement|sentence|claim)")
+    return None if said is None else said == "true"
+
+
+def _either(answer: str, first: str, second: str, subject: str) -> str | None:
+    opening, both, stated = _patterns(first, second, subject)
+    if both.search(answer):
         return None
-    opened = [_OPENING.match(sentence) for sentence in _SENTENCES.split(answer)]
-    words = [*(found[1] for found in opened if found), *_STATED.findall(answer)]
-    return _only({word.lower() for word in words})
+    opened = [opening.match(sentence) for sentence in _SENTENCES.split(answer)]
+    words = [*(found[1] for found in opened if found), *stated.findall(answer)]
+    said = {word.lower() for word in words}
+    return said.pop() if len(said) == 1 else None
+
+
+@cache
+def _patterns(
+    first: str, second: str, subject: str
+) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """The word that opens a sentence; the two side by side; the word after "the answer is"."""
+    one, side = f"({first}|{second})", r"\s*(?:and|or|/)\s*"
+    return (
+        re.compile(rf"[\W_]*{one}\b", re.I),
+        re.compile(rf"\b(?:{first}{side}{second}|{second}{side}{first})\b", re.I),
+        re.compile(rf"\b{subject}(?:\s+is|\s*:)[\W_]*{one}\b", re.I),
+    )
 
 
 def vlmevalkit(answer: str) -> YesNo | None:
@@ -36,10 +64,5 @@ def vlmevalkit(answer: str) -> YesNo | None:
 
     Source: YOrN_Extraction in vlmeval/dataset/utils/yorn.py, with VQA's punctuation rules.
     """
-    return _only({"yes", "no"} & set(unpunctuated(answer.lower()).split()))
-
-
-def _only(said: set[str]) -> YesNo | None:
-    if said == {"yes"}:
-        return "yes"
-    return "no" if said == {"no"} else None
+    said = {"yes", "no"} & set(unpunctuated(answer.lower()).split())
+    return None if len(said) != 1 else "yes" if said == {"yes"} else "no"

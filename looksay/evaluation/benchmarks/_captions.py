@@ -1,0 +1,80 @@
+"""What benchmarks of captions share: items of pictures with references, and COCO's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from looksay.evaluation.benchmark import Answer, Item
+from looksay.evaluation.benchmarks._asking import CAPTION, SHORT
+from looksay.evaluation.measures import Measure, of_samples
+from looksay.evaluation.metrics import bleu, cider, ptb, rouge
+from looksay.types import Conversation, Image
+
+Texts = Mapping[str, tuple[str, Sequence[str]]]
+"""Sample's id → its caption and the captions that it is held to."""
+
+
+def item(name: str, image: Image, file: str, captions: Sequence[str], kind: str = "") -> Item:
+    """A picture whose caption is held to several. `truth`: captions."""
+    truth: dict[str, Any] = {"captions": list(captions)}
+    return Item(name, Conversation.ask(image, CAPTION), truth, file, kind, max_tokens=SHORT)
+
+
+def texts(answers: Sequence[Answer]) -> dict[str, tuple[str, Sequence[str]]]:
+    """Answers and the `captions` of their truth."""
+    return {a.item.id: (a.text, a.item.truth["captions"]) for a in answers}
+
+
+def figures(texts: Texts) -> list[Measure]:
+    """CIDEr-D (a hundredfold, as papers print it), BLEU-4, ROUGE-L, tokens per caption, empty captions.
+
+    CIDEr-D weighs n-grams by how rare they are among the references of the samples given, so that figures of
+    a part are not those of the whole, and one picture alone has 0; the table stays the same in resamples.
+    An empty caption scores 0 everywhere.
+    """
+    tokens = {
+        one: (ptb.tokenize(said), [ptb.tokenize(reference) for reference in references])
+        for one, (said, references) in texts.items()
+    }
+    counts = {one: bleu.counts(*pair) for one, pair in tokens.items()}
+    return [
+        cider_d(tokens),
+        Measure(
+            "BLEU-4",
+            {
+                one: (float(c.length), float(c.reference), *map(float, c.correct + c.guessed))
+                for one, c in counts.items()
+            },
+            _bleu_4,
+        ),
+        of_samples("ROUGE-L", {one: rouge.rouge_l(*pair) for one, pair in tokens.items()}),
+        of_samples(
+            "length",
+            {one: float(len(said)) for one, (said, _) in tokens.items()},
+            scale=1.0,
+            better=0,
+        ),
+        of_samples(
+            "unreadable",
+            {one: float(not said.strip()) for one, (said, _) in texts.items()},
+            better=-1,
+        ),
+    ]
+
+
+def cider_d(
+    tokens: Mapping[str, tuple[Sequence[str], Sequence[Sequence[str]]]], name: str = "CIDEr-D"
+) -> Measure:
+    """CIDEr-D over the samples given, 0 to 1000 as it is printed."""
+    pairs = list(tokens.values())
+    scores = (
+        cider.cider([said for said, _ in pairs], [given for _, given in pairs]) if pairs else []
+    )
+    return of_samples(name, dict(zip(tokens, scores, strict=True)))
+
+
+def _bleu_4(length: float, reference: float, *grams: float) -> float:
+    half = len(grams) // 2
+    correct, guessed = tuple(map(round, grams[:half])), tuple(map(round, grams[half:]))
+    return bleu.bleu(bleu.Counts(round(length), round(reference), correct, guessed))[3]
