@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from looksay.errors import InputError
 from looksay.parallel import as_they_finish
 from looksay.types import Completion, Conversation, Options, Price
 
-__all__ = ["Backend", "LoadOptions", "Profile", "as_they_finish", "is_loopback", "parse_name"]
+__all__ = [
+    "Backend",
+    "LoadOptions",
+    "Profile",
+    "Ranker",
+    "as_they_finish",
+    "is_loopback",
+    "parse_name",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,14 @@ class Backend(Protocol):
 
     def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
         """Yield the answer's text piece by piece."""
+
+
+@runtime_checkable
+class Ranker(Protocol):
+    """A backend that can also say how likely it finds given answers."""
+
+    def rank(self, conversation: Conversation, choices: Sequence[str]) -> list[float]:
+        """Log-likelihood of each choice as the answer (nats, summed over its tokens)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,18 @@ class Local:
         except Exception as error:
             raise BackendError(f"{self.name}: {_device.reason(error)}") from error
 
+    def rank(self, conversation: Conversation, choices: Sequence[str]) -> list[float]:
+        """Log-likelihood of each choice as the answer (nats). Raises InputError and BackendError."""
+        from looksay.models.likelihood import log_likelihoods
+
+        try:
+            with self._lock:
+                return log_likelihoods(self._model, self._worded(conversation), choices)
+        except LooksayError:
+            raise
+        except Exception as error:
+            raise BackendError(f"{self.name}: {_device.reason(error)}") from error
+
     def _answer(self, batch: Sequence[tuple[int, Any]], options: Options) -> Iterator[Completion]:
         def answer(some: Sequence[tuple[int, Any]]) -> list[Completion]:
             started = time.perf_counter()

@@ -57,6 +57,13 @@ def evaluate(
             help="Whose rules read the answers: strict (nothing guessed), official, lmms-eval, vlmevalkit.",
         ),
     ] = "strict",
+    mode: Annotated[
+        str,
+        typer.Option(
+            "--mode",
+            help="generate, or likelihood: the most likely of the given choices is the answer.",
+        ),
+    ] = "generate",
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", min=1, help="At most so many tokens per answer.")
     ] = 300,
@@ -88,6 +95,8 @@ def evaluate(
         from looksay.evaluation import run as running
     except ImportError as error:
         raise MissingDependency("Measuring", "evaluate", error.name or "numpy") from error
+    if mode not in ("generate", "likelihood"):
+        raise UnknownName("mode", mode, ["generate", "likelihood"])
     how = LoadOptions(
         allow_remote=allow_remote,
         concurrency=concurrency,
@@ -112,6 +121,7 @@ def evaluate(
                         out,
                         options=Options(max_tokens=max_tokens, timeout_s=timeout),
                         compat=_rules(compat),
+                        likelihood=mode == "likelihood",
                         judge=reader,
                         samples=samples,
                         seed=seed,

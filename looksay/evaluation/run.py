@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
-from looksay.backends.base import Backend
-from looksay.errors import BackendError, InputError
+from looksay.backends.base import Backend, Ranker
+from looksay.errors import BackendError, InputError, LooksayError
 from looksay.evaluation import measures
 from looksay.evaluation.benchmark import Answer, Benchmark, Compat, Item, Judged
 from looksay.evaluation.journal import Journal, digest, key
 from looksay.evaluation.measures import Interval, Measure
-from looksay.types import Completion, Options
+from looksay.types import Completion, Conversation, Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ def evaluate(
     *,
     options: Options,
     compat: Compat = "strict",
+    likelihood: bool = False,
     judge: Backend | None = None,
     samples: int = measures.SAMPLES,
     seed: int = 0,
@@ -102,21 +104,23 @@ def evaluate(
     """Ask `backend` every item that `folder` holds no answer to, have the judge read them where the
     benchmark wants one, and score.
 
-    Killed and started again it asks only what is missing and ends with the same result. Raises InputError
-    (no judge, or one that is the judged model; rules that the benchmark does not know) and BackendError
-    (nothing can be answered at all).
+    With `likelihood` the answer is the most likely of an item's choices. Killed and started again it asks
+    only what is missing and ends with the same result. Raises InputError (no judge, or one that is the
+    judged model; rules that the benchmark does not know; nothing to rank) and BackendError (nothing can be
+    answered at all).
     """
     judged = hasattr(benchmark, "judge")
     _allowed(backend, judge, name, benchmark, judged, compat)
-    asked = ask(backend, items, _journal(folder, name, backend), options, on_answer)
+    how = _Ranking(backend, items) if likelihood else backend
+    asked = ask(how, items, _journal(folder, name, how), options, on_answer)
     verdicts: Asked | None = None
     if judged and not asked.failures and judge is not None:
         questions = cast(Judged, benchmark).judge(asked.answers)
         path = _journal(folder, f"{name}-judged", backend, judge)
         verdicts = ask(judge, questions, path, replace(options, temperature=0.0), on_answer)
     result = Result(
-        backend.name,
-        backend.fingerprint,
+        how.name,
+        how.fingerprint,
         name,
         compat,
         asked,
@@ -197,6 +201,40 @@ def ask(
         reason = next((one.error for one in found.values()), "no answer came")
         raise BackendError(f"{backend.name} answered none of {len(items)} requests: {reason}")
     return Asked(tuple(items), tuple(found.get(item.id) for item in items), reused)
+
+
+class _Ranking:
+    """A backend whose answer is the most likely of an item's choices."""
+
+    def __init__(self, backend: Backend, items: Sequence[Item]) -> None:
+        if not isinstance(backend, Ranker):
+            raise InputError(
+                f"{backend.name} does not say how likely it finds an answer; models of looksay (local:) do. "
+                "Leave --mode likelihood out."
+            )
+        if any(not item.choices for item in items):
+            raise InputError("These items name no choices to rank. Leave --mode likelihood out.")
+        self._ranker, self.profile = backend, backend.profile
+        self.name, self.fingerprint = f"{backend.name} by likelihood", f"{backend.fingerprint}-rank"
+        self._choices = {id(item.conversation): item.choices for item in items}
+
+    def complete(
+        self, conversations: Iterable[Conversation], options: Options
+    ) -> Iterator[Completion]:
+        for number, conversation in enumerate(conversations):
+            choices = self._choices[id(conversation)]
+            started = time.perf_counter()
+            try:
+                found = self._ranker.rank(conversation, choices)
+            except LooksayError as error:  # one item's fault stops no run
+                yield Completion(number, error=str(error), finish_reason="error")
+                continue
+            best = choices[max(range(len(choices)), key=found.__getitem__)]
+            seconds = time.perf_counter() - started
+            yield Completion(number, best, seconds=seconds, details={"log_likelihoods": found})
+
+    def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
+        yield next(self.complete([conversation], options)).text
 
 
 def _allowed(
