@@ -23,7 +23,7 @@ from looksay.models import batching, checkpoint  # noqa: E402
 from looksay.models.likelihood import log_likelihoods  # noqa: E402
 from looksay.types import Conversation, Example, Image, Message, Options  # noqa: E402
 
-CHOICES = ("a dog", "two dogs and a dog", "no")
+CHOICES = ("a dog", "a cat with a dog", "no")
 
 
 def model() -> object:
@@ -42,7 +42,7 @@ def test_they_are_the_loss_of_each_answer_alone(turns: int) -> None:
     llava = model()
     talk = asked()
     if turns:
-        more = (Message("assistant", ("two dogs",)), Message("user", ("Where?",)))
+        more = (Message("assistant", ("a cat",)), Message("user", ("Where?",)))
         talk = Conversation((*talk.messages, *more))
     found = log_likelihoods(llava, talk, CHOICES)
     said = len(llava.prepare(talk).ids)  # type: ignore[attr-defined]
