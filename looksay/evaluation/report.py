@@ -19,7 +19,7 @@ from typing import Any
 import looksay
 from looksay.data.reading import save_json
 from looksay.evaluation import measures
-from looksay.evaluation.run import Result, clusters
+from looksay.evaluation.run import Figure, Result, clusters
 
 
 def record(
@@ -64,19 +64,21 @@ def _result(result: Result) -> dict[str, Any]:
         "prompt_tokens": sum(one.prompt_tokens or 0 for one in said),
         "completion_tokens": sum(one.completion_tokens or 0 for one in said),
         "cost_usd": sum(one.cost_usd for one in said),
-        "figures": [
-            {
-                "name": figure.measure.name,
-                "kind": figure.measure.kind,
-                "value": _plain(figure.interval.value),
-                "low": _plain(figure.interval.low),
-                "high": _plain(figure.interval.high),
-                "of": figure.interval.samples,
-                "clusters": figure.interval.clusters,
-                "better": figure.measure.better,
-            }
-            for figure in result.figures
-        ],
+        "figures": [figure_row(figure) for figure in result.figures],
+    }
+
+
+def figure_row(figure: Figure) -> dict[str, Any]:
+    """A figure as the record has it."""
+    return {
+        "name": figure.measure.name,
+        "kind": figure.measure.kind,
+        "value": _plain(figure.interval.value),
+        "low": _plain(figure.interval.low),
+        "high": _plain(figure.interval.high),
+        "of": figure.interval.samples,
+        "clusters": figure.interval.clusters,
+        "better": figure.measure.better,
     }
 
 
@@ -127,13 +129,7 @@ def table(found: dict[str, Any]) -> str:
                 "",
             ]
             continue
-        lines.append(f"  {'':<44}{'value':>8}   {'95% interval':<18}{'of':>7}")
-        for figure in result["figures"]:
-            name = f"{figure['name']}: {figure['kind']}" if figure["kind"] else figure["name"]
-            interval = f"{_number(figure['low'])} to {_number(figure['high'])}"
-            lines.append(
-                f"  {name:<44}{_number(figure['value']):>8}   {interval:<18}{figure['of']:>7}"
-            )
+        lines += figure_lines(result["figures"])
         if result["cut"]:
             lines.append(
                 f"  {result['cut']} of {result['asked']} answers were cut off at the limit of tokens."
@@ -151,6 +147,17 @@ def table(found: dict[str, Any]) -> str:
                 f"{_number(row['value'])} ({interval}; p = {row['p'] if row['p'] is None else round(row['p'], 3)})"
             )
     return "\n".join(lines).rstrip()
+
+
+def figure_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Figures of a record as lines of a table."""
+    lines = [f"  {'':<44}{'value':>8}   {'95% interval':<18}{'of':>7}"]
+    for row in rows:
+        name = f"{row['name']}: {row['kind']}" if row["kind"] else row["name"]
+        interval = "" if row["low"] is None else f"{_number(row['low'])} to {_number(row['high'])}"
+        of = "" if row["of"] is None else row["of"]
+        lines.append(f"  {name:<44}{_number(row['value']):>8}   {interval:<18}{of:>7}")
+    return lines
 
 
 def write(found: dict[str, Any], folder: Path) -> None:
