@@ -77,10 +77,10 @@ def off_topic(text: str, topic: Collection[str], *, least: int = 1) -> bool:
     return len(said & {_plain(word) for word in topic}) < least
 
 
-def failures(text: str, topic: Collection[str] = ()) -> tuple[str, ...]:
+def failures(text: str, topic: Collection[str] = (), *, sentences: int = 2) -> tuple[str, ...]:
     """The rules that a text breaks, with their thresholds as they stand; an empty one breaks that alone.
 
-    Without a `topic`, being off it is not looked at.
+    Without a `topic`, being off it is not looked at. `sentences`: see `repeated`.
 
     >>> failures("dog dog dog", ["cat"]), failures("")
     (('repeated', 'off topic'), ('empty',))
@@ -88,7 +88,7 @@ def failures(text: str, topic: Collection[str] = ()) -> tuple[str, ...]:
     if empty(text):
         return ("empty",)
     broken = {
-        "repeated": repeated(text),
+        "repeated": repeated(text, sentences=sentences),
         "fragmentary": fragmentary(text),
         "off topic": bool(topic) and off_topic(text, topic),
     }
