@@ -72,23 +72,19 @@ def score(
 ) -> list[Measure]:
     """CIDEr-D, BLEU-4, ROUGE-L and length, against one text each, and pictures called decoration.
 
-    Labels and quotation marks around an answer go first, as `looksay describe` takes them away. An answer that
-    calls the picture decoration is an empty text. With one reference, and texts of many lengths, CIDEr-D is
-    near 0 and says little; ROUGE-L is the steadier of the two.
+    Labels, quotation marks and "The image shows" go first from both, as `looksay describe` takes them away. An
+    answer that calls the picture decoration is an empty text. With one reference, and texts of many lengths,
+    CIDEr-D is near 0 and says little; ROUGE-L is the steadier of the two.
     """
-    read = {
-        a.item.id: rules.read_answer(a.text, language=a.item.truth["language"]) for a in answers
-    }
-    texts = {
-        a.item.id: ("" if read[a.item.id].decorative else _words(a), a.item.truth["captions"])
-        for a in answers
-    }
-    decorative = {one: float(answer.decorative) for one, answer in read.items()}
+    texts = {}
+    decorative = {}
+    for a in answers:
+        language = a.item.truth["language"]
+        read = rules.read_answer(a.text, language=language)
+        decorative[a.item.id] = float(read.decorative)
+        said = "" if read.decorative else rules.clean(a.text, language)
+        texts[a.item.id] = said, [rules.clean(t, language) or t for t in a.item.truth["captions"]]
     return [
         *_captions.figures(texts),
         of_samples("called decoration", decorative, better=-1),
     ]
-
-
-def _words(answer: Answer) -> str:
-    return rules.clean(answer.text, answer.item.truth["language"])
