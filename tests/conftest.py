@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +32,22 @@ def shared_data() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("reference data (../shared/data) is not beside this checkout")
     return SHARED / "data"
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """A real browser, Debian's Chromium by default."""
+    chromium = (
+        os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    )
+    need(chromium, "Chromium is not installed")
+    sync = pytest.importorskip("playwright.sync_api")
+    with sync.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
 
 
 collect_ignore = ["library/killed.py"]  # a program of its own, run by test_kill.py

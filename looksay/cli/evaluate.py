@@ -91,7 +91,9 @@ def evaluate(
     from looksay.types import Options
 
     try:
-        from looksay.evaluation import report
+        import matplotlib  # noqa: F401
+
+        from looksay.evaluation import pages, report
         from looksay.evaluation import run as running
     except ImportError as error:
         raise MissingDependency("Measuring", "evaluate", error.name or "numpy") from error
@@ -130,11 +132,12 @@ def evaluate(
                 )
     found = report.record(results, samples=samples, seed=seed)
     report.write(found, out)
+    pages.write(found, results, out)
     if as_json:
         console.print_json(found)
     else:
         console.out.print(escape(report.table(found)))
-        console.out.print(escape(f"\nEvery answer and the report are in {out}."))
+        console.out.print(escape(f"\nEvery answer is in {out}; read {out / 'report.html'}."))
     if any(result.failures for result in results):
         raise typer.Exit(1)
 

@@ -141,10 +141,10 @@ def table(found: dict[str, Any]) -> str:
             if row["value"] is None:
                 continue
             name = f"{row['name']}: {row['kind']}" if row["kind"] else row["name"]
-            interval = f"{_number(row['low'])} to {_number(row['high'])}"
+            interval = f"{number(row['low'])} to {number(row['high'])}"
             lines.append(
                 f"  {row['benchmark']}, {name}: {row['second']} - {row['first']} = "
-                f"{_number(row['value'])} ({interval}; p = {row['p'] if row['p'] is None else round(row['p'], 3)})"
+                f"{number(row['value'])} ({interval}; p = {row['p'] if row['p'] is None else round(row['p'], 3)})"
             )
     return "\n".join(lines).rstrip()
 
@@ -154,9 +154,9 @@ def figure_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     lines = [f"  {'':<44}{'value':>8}   {'95% interval':<18}{'of':>7}"]
     for row in rows:
         name = f"{row['name']}: {row['kind']}" if row["kind"] else row["name"]
-        interval = "" if row["low"] is None else f"{_number(row['low'])} to {_number(row['high'])}"
+        interval = "" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
         of = "" if row["of"] is None else row["of"]
-        lines.append(f"  {name:<44}{_number(row['value']):>8}   {interval:<18}{of:>7}")
+        lines.append(f"  {name:<44}{number(row['value']):>8}   {interval:<18}{of:>7}")
     return lines
 
 
@@ -165,5 +165,6 @@ def write(found: dict[str, Any], folder: Path) -> None:
     save_json(folder / "report.json", found)
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """As tables print it."""
     return "-" if value is None else f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"

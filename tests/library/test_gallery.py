@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import need
 
 import looksay
 
@@ -36,21 +33,6 @@ def gallery(tmp_path: Path) -> Path:
         out = tmp_path / "gallery.html"
         assert library.export("html", out) == 16
     return out
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    chromium = (
-        os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    )
-    need(chromium, "Chromium is not installed")
-    sync = pytest.importorskip("playwright.sync_api")
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.mark.slow

@@ -1,0 +1,213 @@
+"""A report for people, drawn from its record: one HTML file with plots and worst samples, or Markdown."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, select_autoescape
+
+from looksay.data.reading import write as write_file
+from looksay.errors import UnreadablePhoto
+from looksay.evaluation.report import number
+from looksay.evaluation.run import Result
+from looksay.images import load_rgb
+from looksay.types import Image
+
+WORST = 6
+"""Samples shown of each model and benchmark."""
+_THUMB_PX = 192
+_BARS = 40
+"""More rows than that make no readable plot."""
+
+
+def write(found: Mapping[str, Any], results: Sequence[Result], folder: Path) -> list[Path]:
+    """report.html and report.md in `folder`, each written in one step; returns their paths."""
+    pages = {"report.html": html(found, results), "report.md": markdown(found)}
+    for name, text in pages.items():
+        write_file(folder / name, text.encode())
+    return [folder / name for name in pages]
+
+
+def html(found: Mapping[str, Any], results: Sequence[Result]) -> str:
+    """The whole report as one file that needs nothing else; every plot says in words what it shows."""
+    made = Environment(autoescape=select_autoescape(default=True), trim_blocks=True)
+    made.filters["number"] = number
+    template = files("looksay.evaluation") / "templates" / "report.html"
+    return made.from_string(template.read_text("utf-8")).render(
+        record=found,
+        tables=[{**table, "plot": plot(table)} for table in tables(found)],
+        samples=[
+            {"model": one.model, "benchmark": one.benchmark, "worst": worst(one)} for one in results
+        ],
+    )
+
+
+def tables(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One table per benchmark and rules: rows are figures, columns models, cells the model's figure."""
+    made: dict[tuple[str, str], dict[str, Any]] = {}
+    for result in found["results"]:
+        key = (result["benchmark"], result["compat"])
+        table = made.setdefault(
+            key, {"benchmark": key[0], "compat": key[1], "models": [], "rows": {}}
+        )
+        table["models"].append(result)
+        for figure in result["figures"]:
+            name = figure["name"] + (f": {figure['kind']}" if figure["kind"] else "")
+            table["rows"].setdefault(name, {})[result["model"]] = figure
+    return list(made.values())
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """The figures and the differences as tables of Markdown."""
+    lines = ["# Report", ""]
+    for table in tables(found):
+        names = [model["model"] for model in table["models"]]
+        lines += [
+            f"## {table['benchmark']} (rules: {table['compat']})",
+            "",
+            "| figure | " + " | ".join(names) + " |",
+            "|---" * (len(names) + 1) + "|",
+        ]
+        lines += [
+            f"| {name} | " + " | ".join(_cell(cells.get(model)) for model in names) + " |"
+            for name, cells in table["rows"].items()
+        ]
+        lines += [
+            f"\n{model['model']}: not scored, {model['failed']} of {model['asked']} calls failed."
+            for model in table["models"]
+            if model["failed"]
+        ]
+        lines.append("")
+    told = [row for row in found["differences"] if row["value"] is not None]
+    if told:
+        lines += ["## Differences on the same samples", ""]
+        lines += ["| benchmark | figure | second less first | difference | p |", "|---" * 5 + "|"]
+        lines += [
+            f"| {row['benchmark']} | {row['name']}{': ' + row['kind'] if row['kind'] else ''} | "
+            f"{row['second']} - {row['first']} | {_cell(row)} | {row['p']:.3f} |"
+            for row in told
+        ]
+        lines.append("")
+    lines += [
+        f"95 % intervals from {found['samples']} bootstrap samples, seed {found['seed']}; "
+        f"looksay {found['looksay']}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _cell(figure: Mapping[str, Any] | None) -> str:
+    if figure is None or figure["value"] is None:
+        return "-"
+    return f"{number(figure['value'])} ({number(figure['low'])} to {number(figure['high'])})"
+
+
+def plot(table: Mapping[str, Any]) -> dict[str, str] | None:
+    """Bars of the first figure by type with their intervals: SVG, and the same in words. None where there
+    is no more than one type."""
+    models = [model for model in table["models"] if model["figures"]]
+    first = models[0]["figures"][0]["name"] if models else ""
+    kinds = [
+        figure["kind"]
+        for figure in (models[0]["figures"] if models else [])
+        if figure["name"] == first
+    ]
+    if not 1 < len(kinds) <= _BARS:
+        return None
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    pyplot.rcParams["svg.hashsalt"] = "looksay"  # the same figures give the same file
+    shape, axes = pyplot.subplots(figsize=(8, 0.6 + 0.22 * len(kinds) * (len(models) + 0.6)))
+    try:
+        height = 0.8 / len(models)
+        for place, model in enumerate(models):
+            rows = {f["kind"]: f for f in model["figures"] if f["name"] == first}
+            chosen = [rows[kind] for kind in kinds if kind in rows]
+            values = [row["value"] or 0.0 for row in chosen]
+            below = [v - (row["low"] or v) for v, row in zip(values, chosen, strict=True)]
+            above = [(row["high"] or v) - v for v, row in zip(values, chosen, strict=True)]
+            at = [kinds.index(row["kind"]) + place * height for row in chosen]
+            axes.barh(at, values, height, xerr=[below, above], label=model["model"])
+        axes.set_yticks(
+            [n + 0.4 - height / 2 for n in range(len(kinds))], [kind or "all" for kind in kinds]
+        )
+        axes.invert_yaxis()
+        axes.set_xlabel(first)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+        stream = io.StringIO()
+        shape.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
+    finally:
+        pyplot.close(shape)
+    told = "; ".join(
+        f"{model['model']}: "
+        + ", ".join(
+            f"{f['kind'] or 'all'} {number(f['value'])}"
+            for f in model["figures"]
+            if f["name"] == first
+        )
+        for model in models
+    )
+    data = base64.b64encode(stream.getvalue().encode()).decode()
+    return {"src": f"data:image/svg+xml;base64,{data}", "alt": f"Bars of {first} by type. {told}."}
+
+
+def worst(result: Result, count: int = WORST) -> list[dict[str, Any]]:
+    """The samples that do worst by the first figure, with what was asked, said and expected, and a picture."""
+    if not result.figures:
+        return []
+    measure = result.figures[0].measure
+    sign = measure.better or 1
+    ranked = sorted(
+        (sign * value, place, one)
+        for place, (one, row) in enumerate(measure.rows.items())
+        for value in [measure.value(*row)]
+        if value == value
+    )
+    answers = {answer.item.id: answer for answer in result.asked.answers}
+    shown = []
+    for value, _, one in ranked[:count]:
+        if one not in answers:
+            continue
+        item = answers[one].item
+        message = item.conversation.messages[-1]
+        expected = next(
+            (
+                item.truth[k]
+                for k in ("answer", "answers", "references", "captions")
+                if k in item.truth
+            ),
+            "",
+        )
+        shown.append(
+            {
+                "id": one,
+                "kind": item.kind,
+                "asked": message.text,
+                "said": answers[one].text,
+                "expected": expected if isinstance(expected, str) else str(expected),
+                "value": sign * value * measure.scale,
+                "pictures": [
+                    uri for image in item.conversation.images[:2] for uri in [_thumb(image)] if uri
+                ],
+            }
+        )
+    return shown
+
+
+def _thumb(image: Image) -> str | None:
+    try:
+        picture = load_rgb(image.source)
+    except (UnreadablePhoto, OSError):
+        return None  # the run has long read it: a picture that went since stops no report
+    picture.thumbnail((_THUMB_PX, _THUMB_PX))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
