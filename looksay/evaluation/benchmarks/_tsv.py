@@ -58,21 +58,22 @@ class Row:
 
 def read(path: Path, columns: Sequence[str]) -> list[Row]:
     """The rows of a table that has at least these columns, besides index and image. Raises InputError."""
-    header, lines = _lines(path)
+    header, lines = table(path)
     wanted = ("index", "image", *columns)
     missing = [name for name in wanted if name not in header]
     if missing:
         raise InputError(f"{path} has no column {missing[0]!r}; columns: {', '.join(header)}.")
-    table = [dict(zip(header, line, strict=False)) for line in lines]
-    places = [Place(path, n, len(table), cells, "index") for n, cells in enumerate(table)]
+    cells = [dict(zip(header, line, strict=False)) for line in lines]
+    places = [Place(path, n, len(cells), row, "index") for n, row in enumerate(cells)]
     for place, line in zip(places, lines, strict=True):
         if len(line) != len(header):
             place.fail(f"expected {len(header)} fields; found {len(line)}: is the file cut short?")
-    pictures = _Pictures(table, places)
-    return [Row(cells, *pictures.of(number), places[number]) for number, cells in enumerate(table)]
+    pictures = _Pictures(cells, places)
+    return [Row(row, *pictures.of(number), places[number]) for number, row in enumerate(cells)]
 
 
-def _lines(path: Path) -> tuple[list[str], list[list[str]]]:
+def table(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Names of columns, and the fields of every row as they stand there. Raises InputError."""
     csv.field_size_limit(_CELL_BYTES)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
