@@ -5,16 +5,22 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from looksay.errors import InputError
 from looksay.parallel import as_they_finish
-from looksay.types import Completion, Conversation, Options, Price
+from looksay.types import Completion, Conversation, Image, Options, Price
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "Backend",
+    "Encoder",
     "LoadOptions",
+    "Matcher",
     "Profile",
     "Ranker",
     "as_they_finish",
@@ -79,6 +85,34 @@ class Ranker(Protocol):
 
     def rank(self, conversation: Conversation, choices: Sequence[str]) -> list[float]:
         """Log-likelihood of each choice as the answer (nats, summed over its tokens)."""
+
+
+class Encoder(Protocol):
+    """Something that puts pictures and texts into one space, where what belongs together lies close.
+
+    Embeddings are float32 rows (n, d) of length 1. A fault of one picture or text is an error of all
+    (BackendError): a set that lacks some is another set.
+    """
+
+    @property
+    def name(self) -> str:
+        """As the user writes it, provider included: "hub:openai/clip-vit-base-patch32"."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest or revision of the model and its precision, as `Backend.fingerprint`."""
+
+    def embed_images(self, images: Iterable[Image]) -> NDArray[np.float32]: ...
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+
+@runtime_checkable
+class Matcher(Protocol):
+    """An encoder that can also look at a picture and a text together (BLIP's image-text matching)."""
+
+    def match(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float32]:
+        """How well each text fits the picture (a video's frames are one): logits (n,), more is better."""
 
 
 @dataclass(frozen=True, slots=True)
