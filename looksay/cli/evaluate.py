@@ -165,14 +165,18 @@ def _read(name: str, data: Path, limit: int | None) -> tuple[Benchmark, list[Ite
 
     found, variant = benchmarks.load(name)
     folder = data / name.partition("/")[0]
-    lacking = missing(folder, found)
-    if lacking:
+    try:
+        items = benchmarks.checked(found.read(folder, variant), name)
+    except InputError as error:
+        lacking = missing(folder, found)
+        if not lacking:
+            raise
         told = "\n".join(f"  {one}" for one in lacking)
         raise InputError(
-            f"{found.CARD.title} needs what is not there:\n{told}\n"
+            f"{error}\n{found.CARD.title} reads what is not there (a part needs not all of it):\n{told}\n"
             f"It is to be had at {found.CARD.where} ({found.CARD.licence}). Another folder: --data DIR"
-        )
-    return found, limited(benchmarks.checked(found.read(folder, variant), name), limit)
+        ) from error
+    return found, limited(items, limit)
 
 
 def _loaded(model: str, how: LoadOptions, as_json: bool) -> Backend:
