@@ -108,7 +108,11 @@ def score(answers: Sequence[Answer], verdicts: Sequence[Answer]) -> list[Measure
     Scores compare within one judge alone. The scripts count a review that they cannot read as the ratings
     -1 and -1; here it is an error.
     """
-    pairs = verdicts_of(answers, verdicts, ratings)
+    return figures(verdicts_of(answers, verdicts, ratings))
+
+
+def figures(pairs: Mapping[str, tuple[float, float]]) -> list[Measure]:
+    """The same from pairs of ratings, the reference answer's first."""
     rows = {name: (*pair, 1.0) for name, pair in pairs.items()}
 
     def ratio(reference: float, candidate: float, number: float) -> float:

@@ -6,7 +6,7 @@ Karpathy's test split (one entry: `coco_captions`) and COCO's instances: one ann
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from looksay.data.reading import Place, entries, load_json
@@ -14,7 +14,7 @@ from looksay.evaluation.benchmark import Answer, Card, Compat, Item
 from looksay.evaluation.benchmarks import _karpathy
 from looksay.evaluation.benchmarks._asking import CAPTION, DETAIL, LONG, SHORT
 from looksay.evaluation.measures import Measure, of_samples
-from looksay.evaluation.metrics.chair import of_coco
+from looksay.evaluation.metrics.chair import Hallucination, of_coco
 from looksay.evaluation.metrics.coco_objects import COCO, Mode
 from looksay.types import Conversation
 
@@ -90,6 +90,11 @@ def score(
         a.item.id: of_coco(a.text, a.item.truth["instances"], a.item.truth["captions"], mode=mode)
         for a in answers
     }
+    return figures(found, {a.item.id: len(a.text.split()) for a in answers})
+
+
+def figures(found: Mapping[str, Hallucination], words: Mapping[str, int]) -> list[Measure]:
+    """The figures of captions already held to their pictures, and of their lengths in words."""
     return [
         Measure(
             "CHAIRi",
@@ -101,7 +106,7 @@ def score(
         ),
         Measure("recall", {one: (h.found, h.present) for one, h in found.items()}),
         of_samples(
-            "length", {a.item.id: float(len(a.text.split())) for a in answers}, scale=1.0, better=0
+            "length", {one: float(count) for one, count in words.items()}, scale=1.0, better=0
         ),
         of_samples(
             "no object named", {one: float(not h.mentions) for one, h in found.items()}, better=0
