@@ -70,7 +70,7 @@ def _rotations(question: int, rows: Sequence[_tsv.Row], size: int, ending: str) 
                 "answer": answer,
                 "ability": row.cells.get("l2-category", row.cells.get("L2-category", "")),
             },
-            image=row.shown,
+            image=rows[0].shown,
             kind=row.place.words(row.cells, "category"),
             choices=tuple(options),
             max_tokens=SHORT,
