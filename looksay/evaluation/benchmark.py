@@ -7,6 +7,10 @@
 A benchmark whose answers a judge reads has also
 
     def judge(answers) -> list[Item]                   what the judge is asked; its answers are the verdicts
+
+A benchmark of dual encoders has, in place of `score`,
+
+    def score_embeddings(items, vectors, compat) -> list[Measure]    figures of what its items embed to
 """
 
 from __future__ import annotations
@@ -15,6 +19,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from looksay import plugins
 from looksay.errors import InputError, UnknownName
@@ -99,6 +106,41 @@ class Judged(Benchmark, Protocol):
 
     def judge(self, answers: Sequence[Answer]) -> Sequence[Item]:
         """What the judge is asked; ids are those of the answers' items, so that verdicts find them."""
+
+
+class Embedded(Protocol):
+    """A benchmark of dual encoders; `looksay.evaluation.embedding` runs it.
+
+    Its items are not asked but embedded: each shows pictures alone (several are frames of one video) or says
+    texts alone (several are wordings of one thing), and what has several parts is embedded as their mean.
+    """
+
+    CARD: Card
+
+    def read(self, folder: Path, variant: str) -> Sequence[Item]:
+        """The items, in the order of the official files. Raises InputError that names file and entry."""
+
+    def score_embeddings(
+        self, items: Sequence[Item], vectors: NDArray[np.float32], compat: Compat
+    ) -> list[Measure]:
+        """The figures from unit rows (n, d), one for each item."""
+
+
+class Reranked(Embedded, Protocol):
+    """One whose first candidates a slower model may look at again, pair by pair (`backends.base.Matcher`)."""
+
+    def candidates(self, items: Sequence[Item], vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The pairs to look at, (k, 2): places of a picture and of a text among the items."""
+
+    def score_reranked(
+        self,
+        items: Sequence[Item],
+        vectors: NDArray[np.float32],
+        pairs: NDArray[np.int64],
+        logits: NDArray[np.float32],
+        compat: Compat,
+    ) -> list[Measure]:
+        """The figures from those pairs' logits (k,), to stand beside the plain ones."""
 
 
 def names() -> list[str]:

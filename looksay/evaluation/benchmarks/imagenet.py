@@ -42,8 +42,8 @@ QUESTION = "What is the main thing in this photo?"
 def read(folder: Path, variant: str = "") -> list[Item]:
     """The validation images. `truth`: class (WordNet's id), names (all of the class). choices: the names of
     all classes, so that a class is as likely as its likeliest name."""
-    classes = _classes(folder / "LOC_synset_mapping.txt")
-    choices = tuple(dict.fromkeys(name for names in classes.values() for name in names))
+    known = classes(folder / "LOC_synset_mapping.txt")
+    choices = tuple(dict.fromkeys(name for names in known.values() for name in names))
     path = folder / "LOC_val_solution.csv"
     rows = _rows(path)
     found = []
@@ -56,14 +56,14 @@ def read(folder: Path, variant: str = "") -> list[Item]:
         seen.add(name)
         # "class left top right bottom", for every thing: in this split, all things are of one class.
         which = place.words(row, "PredictionString").split()[0]
-        if which not in classes:
+        if which not in known:
             place.fail(f"the class {which!r} is not in LOC_synset_mapping.txt.")
         image = place.image(folder / "ILSVRC" / "Data" / "CLS-LOC" / "val", f"{name}.JPEG")
         found.append(
             Item(
                 name,
                 Conversation.ask(image, f"{QUESTION}\n{SHORTLY}"),
-                {"class": which, "names": list(classes[which])},
+                {"class": which, "names": list(known[which])},
                 choices=choices,
                 max_tokens=SHORT,
             )
@@ -71,7 +71,7 @@ def read(folder: Path, variant: str = "") -> list[Item]:
     return found
 
 
-def _classes(path: Path) -> dict[str, list[str]]:
+def classes(path: Path) -> dict[str, list[str]]:
     """WordNet's id → names."""
     found: dict[str, list[str]] = {}
     for number, line in enumerate(_text.lines(path), 1):

@@ -1,0 +1,64 @@
+"""COCO retrieval: who finds whom among 5,000 photographs and their captions (files: see `_karpathy`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from looksay.evaluation.benchmark import Card, Compat, Item
+from looksay.evaluation.benchmarks import _karpathy, _retrieval
+from looksay.evaluation.benchmarks._retrieval import Pairs, Vectors
+from looksay.evaluation.measures import Measure
+
+CARD = Card(
+    title="COCO retrieval",
+    measures="Whether an encoder puts a photograph and its captions closest to each other.",
+    needs={
+        "dataset_coco.json": "Karpathy's split (or coco_karpathy_test.json, coco_karpathy_val.json "
+        "of BLIP and LAVIS)",
+        "val2014/": "images of COCO 2014",
+    },
+    where=_karpathy.WHERE,
+    licence="captions: CC BY 4.0; images: Flickr's terms",
+    loader="salesforce/BLIP: data/coco_karpathy_dataset.py, train_retrieval.py",
+    paper="Lin et al., Microsoft COCO, ECCV 2014; split: Karpathy and Fei-Fei, CVPR 2015",
+    variants=("test", "val"),
+    compat=_retrieval.COMPAT,
+)
+WAYS = ("TR", "IR")
+TOP = 256
+"""Candidates that BLIP looks at again on COCO (configs/retrieval_coco.yaml, k_test)."""
+
+
+def read(folder: Path, variant: str = "test") -> list[Item]:
+    """The photographs of a split, then all their captions, as they are written. BLIP's loader has all of them
+    too, a few more than five each, but lower-cased, without punctuation, at most 30 words."""
+    found = [
+        item
+        for photo in _karpathy.photos(folder, variant)
+        for item in _retrieval.items(photo.name, [photo.image], photo.captions)
+    ]
+    return _retrieval.in_order(found)
+
+
+def score_embeddings(
+    items: Sequence[Item], vectors: Vectors, compat: Compat = "strict"
+) -> list[Measure]:
+    """TR and IR at 1, 5 and 10."""
+    return _retrieval.score(items, vectors, compat, WAYS)
+
+
+def candidates(items: Sequence[Item], vectors: Vectors) -> Pairs:
+    """See `_retrieval.candidates`."""
+    return _retrieval.candidates(items, vectors, TOP)
+
+
+def score_reranked(
+    items: Sequence[Item],
+    vectors: Vectors,
+    pairs: Pairs,
+    logits: Vectors,
+    compat: Compat = "strict",
+) -> list[Measure]:
+    """See `_retrieval.score_reranked`."""
+    return _retrieval.score_reranked(items, vectors, pairs, logits, compat, WAYS, TOP)

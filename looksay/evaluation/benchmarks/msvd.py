@@ -1,0 +1,95 @@
+"""MSVD: who finds whom among 670 videos and about forty sentences each, without training on videos.
+
+test_list.txt has a video's name per line ("-4wsuPCjDBc_5_15"); raw-captions.pkl is a pickled dictionary from names
+to sentences as lists of words: {"-4wsuPCjDBc_5_15": [["a", "squirrel", "is", "eating", "a", "peanut"], …], …}.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from looksay.data.reading import Place, kind
+from looksay.errors import InputError, plainly
+from looksay.evaluation.benchmark import Card, Compat, Item
+from looksay.evaluation.benchmarks import _frames, _retrieval, _text
+from looksay.evaluation.benchmarks._retrieval import Vectors
+from looksay.evaluation.measures import Measure
+
+CARD = Card(
+    title="MSVD retrieval, zero-shot",
+    measures="Whether an encoder of pictures puts a video's frames and sentences about it closest together.",
+    needs={
+        "test_list.txt": "names of the videos",
+        "raw-captions.pkl": "sentences about all videos",
+        _frames.FOLDER: _frames.WHAT,
+    },
+    where="https://github.com/ArrowLuo/CLIP4Clip/releases/download/v0.0/msvd_data.zip",
+    licence="research (Microsoft Research Video Description Corpus); videos: YouTube's",
+    loader="ArrowLuo/CLIP4Clip: dataloaders/dataloader_msvd_retrieval.py",
+    paper="Chen and Dolan, Collecting Highly Parallel Data for Paraphrase Evaluation, ACL 2011",
+    compat=_retrieval.COMPAT,
+)
+WAYS = ("video to text", "text to video")
+
+
+def read(folder: Path, variant: str = "") -> list[Item]:
+    """The videos of the list, eight frames each, then their sentences."""
+    path, captions, home = (folder / name for name in CARD.needs)
+    said = _captions(captions)
+    names = [line.strip() for line in _text.lines(path)]
+    found: dict[str, list[Item]] = {}
+    for number, video in enumerate(names):
+        place = Place(path, number, len(names), {"id": video})
+        if video in found:
+            place.fail("this video was there before.")
+        texts = said.get(video)
+        if not texts:
+            place.fail(f"{captions} has no sentence about it, among {len(said)} videos.")
+        seen = _frames.frames(place, home, video)
+        found[video] = _retrieval.items(video, seen, texts)
+    if not found:
+        raise InputError(f"{path} names no video.")
+    return _retrieval.in_order([item for some in found.values() for item in some])
+
+
+class _Plain(pickle.Unpickler):
+    """Reads dictionaries, lists and texts: a pickle that wants to run code is refused."""
+
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise pickle.UnpicklingError(f"it wants {module}.{name}")
+
+
+def _captions(path: Path) -> dict[str, list[str]]:
+    try:
+        with path.open("rb") as stream:
+            found: Any = _Plain(stream, encoding="utf-8").load()
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file {path}.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {plainly(error)}.") from error
+    except Exception as error:  # a damaged pickle raises anything
+        raise InputError(
+            f"{path} is no pickle of a dictionary of lists of words: {error or 'it breaks off'}."
+        ) from error
+    if not isinstance(found, dict):
+        raise InputError(
+            f"{path}: expected a dictionary from videos to sentences; found {kind(found)}."
+        )
+    for video, sentences in found.items():
+        for words in sentences if isinstance(sentences, list) else [None]:
+            if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+                raise InputError(
+                    f"{path}, video {video!r}: expected sentences as lists of words; found {kind(words)}."
+                )
+    return {str(video): [" ".join(words) for words in found[video] if words] for video in found}
+
+
+def score_embeddings(
+    items: Sequence[Item], vectors: Vectors, compat: Compat = "strict"
+) -> list[Measure]:
+    """Text to video, which papers print, then video to text, at 1, 5 and 10."""
+    found = _retrieval.score(items, vectors, compat, WAYS)
+    return found[len(_retrieval.AT) :] + found[: len(_retrieval.AT)]
