@@ -10,8 +10,8 @@ approximate randomisation (Noreen, "Computer-intensive methods for testing hypot
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -207,15 +207,16 @@ def of_samples(
 
 def by_kind(measure: Measure, kinds: Mapping[str, str]) -> list[Measure]:
     """The measure for every kind of sample by itself, kinds in alphabetical order."""
+    return by_slices(measure, {one: (kinds.get(one) or "other",) for one in measure.rows})
+
+
+def by_slices(measure: Measure, slices: Mapping[str, Sequence[str]]) -> list[Measure]:
+    """The measure for every slice by itself, in alphabetical order; a sample can be in several, or in none."""
     found: dict[str, dict[str, tuple[float, ...]]] = {}
     for one, row in measure.rows.items():
-        found.setdefault(kinds.get(one, ""), {})[one] = row
-    return [
-        Measure(
-            measure.name, found[kind], measure.value, measure.scale, measure.better, kind or "other"
-        )
-        for kind in sorted(found)
-    ]
+        for name in slices.get(one, ()):
+            found.setdefault(name, {})[one] = row
+    return [replace(measure, rows=found[name], kind=name) for name in sorted(found)]
 
 
 def of_verdicts(verdicts: Mapping[str, bool | None], name: str = "accuracy") -> list[Measure]:

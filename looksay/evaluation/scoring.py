@@ -121,15 +121,6 @@ def of_answers(
     )
 
 
-def by_slices(measure: Measure, slices: Mapping[str, Sequence[str]]) -> list[Measure]:
-    """The measure for every slice by itself, slices in alphabetical order; a sample can be in several."""
-    found: dict[str, dict[str, tuple[float, ...]]] = {}
-    for one, row in measure.rows.items():
-        for name in slices.get(one, ()):
-            found.setdefault(name, {})[one] = row
-    return [replace(measure, rows=found[name], kind=name) for name in sorted(found)]
-
-
 def record(
     kind: str,
     compat: Compat,

@@ -16,7 +16,7 @@ from looksay.data.reading import Place, kind, load_json
 from looksay.errors import InputError
 from looksay.evaluation.benchmark import Answer, Card, Compat, Item
 from looksay.evaluation.benchmarks._judging import verdicts_of
-from looksay.evaluation.measures import Measure, of_samples, of_verdicts
+from looksay.evaluation.measures import Measure, by_slices, of_verdicts
 from looksay.evaluation.metrics import mathvista
 from looksay.types import Conversation
 
@@ -148,19 +148,7 @@ def score(
     extracted = verdicts_of(unclear, verdicts, _extraction)
     said = {a.item.id: _verdict(a, extracted, compat) for a in answers}
     accuracy, unreadable = of_verdicts(said)
-    skills = sorted({skill for a in answers for skill in a.item.truth["skills"]})
-    parts = [
-        of_samples(
-            "accuracy",
-            {
-                a.item.id: float(bool(said[a.item.id]))
-                for a in answers
-                if skill in a.item.truth["skills"]
-            },
-            kind=skill,
-        )
-        for skill in skills
-    ]
+    parts = by_slices(accuracy, {a.item.id: a.item.truth["skills"] for a in answers})
     return [accuracy, *parts, unreadable]
 
 

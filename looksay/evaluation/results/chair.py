@@ -90,10 +90,10 @@ def _vocabulary(path: Path) -> Vocabulary:
     for number, line in enumerate(_files.lines(path), 1):
         # As the paper's code splits: a word after two spaces keeps one, and so is never found.
         name, *words = line.strip().split(", ")
-        if not name or not words:
+        if not name:
             raise InputError(
                 f"{path}, line {number}: expected a class and its synonyms, a comma and a space between; "
-                f"found {line[:80]!r}."
+                "found an empty line."
             )
         table[name] = words
     return Vocabulary.of(table)

@@ -14,12 +14,12 @@ from typing import Any, Literal
 from looksay.data.reading import Place
 from looksay.errors import InputError
 from looksay.evaluation.benchmark import Compat
-from looksay.evaluation.measures import of_verdicts
+from looksay.evaluation.measures import by_slices, of_verdicts
 from looksay.evaluation.metrics import mathvista
 from looksay.evaluation.metrics.verdicts import Verdict
 from looksay.evaluation.results import _files
 from looksay.evaluation.results._files import Entry, File
-from looksay.evaluation.scoring import Scored, by_slices
+from looksay.evaluation.scoring import Scored
 
 ABOUT = "Extracted answers to MathVista's questions, in all and by every kind that its tables have."
 EXPECTS = (

@@ -16,13 +16,14 @@ from typing import Any
 
 from looksay.data.reading import Place, kind
 from looksay.errors import InputError
-from looksay.evaluation.benchmark import Compat
+from looksay.evaluation.benchmark import Answer, Compat
+from looksay.evaluation.benchmarks import _scienceqa
 from looksay.evaluation.measures import of_samples, of_verdicts
 from looksay.evaluation.metrics import scienceqa
 from looksay.evaluation.metrics.verdicts import Verdict
 from looksay.evaluation.results import _files
 from looksay.evaluation.results._files import Entry, File
-from looksay.evaluation.scoring import Scored, by_slices
+from looksay.evaluation.scoring import Scored
 
 ABOUT = (
     "Answers to ScienceQA's questions, in all and by its eight slices (SQA of LLaVA-1.5 is IMG)."
@@ -106,19 +107,20 @@ def _scored(
         name: entry for name, entry in known.items() if str(entry[1].get("split", "")) in splits
     }
     names, notes = _files.paired(said, wanted, problems.path, file.path, partial)
-    verdicts: dict[str, Verdict] = {}
-    slices: dict[str, tuple[str, ...]] = {}
+    answers: list[Answer] = []
     chosen: dict[str, int | None] = {}
+    verdicts: dict[str, Verdict] = {}
     for name in names:
         place, row = known[name]
         choices = place.get(row, "choices", list, "a list of texts")
         answer = place.get(row, "answer", int, "the number of the right choice")
+        # As it stands: LLaVA's script for answers strips them, its script for scores does not.
         chosen[name] = scienceqa.parse(outputs[name].text, list(map(str, choices)), compat)
         verdicts[name] = scienceqa.verdict(chosen[name], answer)
-        slices[name] = _slices(place, row)
+        truth = {"slices": _slices(place, row)}
+        answers.append(_files.answer(name, outputs[name].text, truth))
     accuracy, unreadable = of_verdicts(verdicts)
-    parts = {one.kind: one for one in by_slices(accuracy, slices)}
-    measures = [accuracy, *(parts[one] for one in scienceqa.SLICES if one in parts), unreadable]
+    measures = [accuracy, *_scienceqa.by_slice(answers, verdicts), unreadable]
     told = {name: outputs[name].index for name in names if chosen[name] is None}
     guessed = sum(index is not None and index >= 0 for index in told.values())
     if guessed:
