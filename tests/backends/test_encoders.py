@@ -229,3 +229,25 @@ def test_what_is_no_dual_encoder_is_refused(checkpoints: dict[str, Path], tmp_pa
     put(tmp_path / "damaged" / "tokenizer.json", "{")
     with pytest.raises(BackendError, match="could not be loaded"):
         on_cpu(tmp_path / "damaged")
+
+
+def test_the_batch_changes_no_score(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    from looksay.evaluation import embedding
+    from looksay.evaluation.benchmarks import _retrieval, flickr30k
+
+    items = _retrieval.in_order(
+        [
+            item
+            for n in range(24)
+            for item in _retrieval.items(str(n), [Image(picture(n))], [TEXTS[n % 4], f"dog {n}"])
+        ]
+    )
+    found = []
+    for batch_size in (1, 7):
+        encoder = on_cpu(checkpoints["clip"], batch_size=batch_size)
+        result = embedding.evaluate(
+            encoder, "flickr30k", flickr30k, items, tmp_path / str(batch_size), samples=20
+        )
+        found.append({one.measure.name: one.measure.rows for one in result.figures})
+    assert found[0] == found[1]
+    assert 0 < sum(hit for hit, _ in found[0]["IR R@10"].values()) < len(found[0]["IR R@10"])
