@@ -142,7 +142,10 @@ def test_faults_of_the_command(tmp_path: Path) -> None:
         (["echo", "--on", "scenes/val"], "Known: blind, pairs, several, test, train, words"),
         (["echo", "--on", "scene"], "scenes"),
         (["echo", "--on", " "], "Nothing is named in --on"),
-        (["echo", "--on", "scenes", "--compat", "lenient"], "Known: lmms-eval, official, strict, vlmevalkit"),
+        (
+            ["echo", "--on", "scenes", "--compat", "lenient"],
+            "Known: lmms-eval, official, strict, vlmevalkit",
+        ),
         (["echo", "--on", "scenes", "--limit", "2", "--compat", "official"], "it has strict"),
         (["echo", "--on", "pope"], "https://github.com/RUCAIBox/POPE"),
     ):
