@@ -42,6 +42,7 @@ def reader(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     folder = tmp_path / "reader"
     shutil.copytree(ROOT / "examples" / "site", folder / "site")
     shutil.copytree(ROOT / "examples" / "site", folder / "photos")
+    shutil.copytree(ROOT / "examples" / "score", folder / "score")
     return (
         folder,
         os.environ

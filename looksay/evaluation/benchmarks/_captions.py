@@ -52,7 +52,7 @@ def of_tokens(
     return [
         cider_d(pairs, frequencies=frequencies),
         *bleus(pairs, *orders),
-        of_samples("ROUGE-L", {one: rouge.rouge_l(*pair) for one, pair in pairs.items()}),
+        rouge_l(pairs),
         of_samples(
             "length",
             {one: float(len(said)) for one, (said, _) in pairs.items()},
@@ -75,6 +75,11 @@ def cider_d(
     sides = [said for said, _ in pairs.values()], [given for _, given in pairs.values()]
     scores = cider.cider(*sides, variant=variant, frequencies=frequencies) if pairs else []
     return of_samples(name, dict(zip(pairs, scores, strict=True)))
+
+
+def rouge_l(pairs: Pairs) -> Measure:
+    """ROUGE-L, the mean over the samples."""
+    return of_samples("ROUGE-L", {one: rouge.rouge_l(*pair) for one, pair in pairs.items()})
 
 
 def bleus(pairs: Pairs, *orders: int) -> list[Measure]:

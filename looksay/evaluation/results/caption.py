@@ -66,11 +66,15 @@ def read(
     sets = [_own(named, partial)] if own else _coco(results, annotated, partial)
     table = Frequencies.load(df) if df else None
     if save_df:
-        _save(save_df, [references for _, references in sets[0][1].values()])
+        _save(save_df, [references for _, references in _words(sets[0][1]).values()])
     found = []
     for scored, pairs in sets:
-        measures = _captions.of_tokens(pairs, table, orders=(4, 3, 2, 1))
-        measures.append(_captions.cider_d(pairs, "CIDEr (original)", "original", table))
+        words = _words(pairs)
+        measures = _captions.of_tokens(words, table, orders=(4, 3, 2, 1))
+        if words is not pairs:
+            rouge = _captions.rouge_l(pairs)
+            measures = [rouge if one.name == rouge.name else one for one in measures]
+        measures.append(_captions.cider_d(words, "CIDEr (original)", "original", table))
         notes = [*scored.notes, _rarity(len(pairs), df, table)]
         for name, wanted, metric in (
             ("METEOR", meteor, coco_java.meteor),
@@ -87,6 +91,21 @@ def read(
                     )
         found.append(replace(scored, measures=measures, notes=tuple(notes)))
     return found
+
+
+def _words(pairs: Pairs) -> Pairs:
+    """The tokens as BLEU and CIDEr have them there, which split at any white space; ROUGE splits at spaces
+    alone, and takes a mixed number, which the tokeniser keeps together by a no-break space, for one token."""
+
+    def apart(tokens: Tokens) -> Tokens:
+        return " ".join(tokens).split()
+
+    texts = [tokens for said, known in pairs.values() for tokens in (said, *known)]
+    if not any(token.split() != [token] for tokens in texts for token in tokens):
+        return pairs
+    return {
+        name: (apart(said), [apart(one) for one in known]) for name, (said, known) in pairs.items()
+    }
 
 
 def _rarity(count: int, df: Path | None, table: Frequencies | None) -> str:
@@ -173,8 +192,9 @@ def _tokens(file: File, names: Sequence[str]) -> Pairs:
         (place, candidate), (other, references) = (side[name] for side in sides)
         if not isinstance(candidate, list) or len(candidate) != 1:
             place.fail(f"expected a list of one text; found {kind(candidate)}.")
-        known: list[Tokens] = [text.split() for text in _texts(other, references)]
-        found[name] = _text(place, candidate[0]).split(), known
+        known: list[Tokens] = [text.split(" ") for text in _texts(other, references)]
+        text = _text(place, candidate[0])
+        found[name] = text.split(" ") if text else [], known
     return found
 
 

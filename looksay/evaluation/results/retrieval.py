@@ -27,14 +27,15 @@ EXPECTS = (
     "similarity.json [[…], …] or similarity.npy: a row per image, a column per caption",
     "image_of.json [0, 0, 0, 0, 0, 1, …]: the row of each caption's image (without it: as many for each)",
 )
-COMPAT: tuple[Compat, ...] = ("official",)
+COMPAT: tuple[Compat, ...] = ("official", "strict")
 _NAMES = ("similarity.json", "similarity.npy")
 AT = (1, 5, 10)
 
 
 def read(paths: Sequence[Path], compat: Compat, *, partial: bool = False) -> list[Scored]:
-    """One matrix. Equal similarities: the lower index is first. Nothing can be missing of a matrix, so that
-    `partial` changes nothing."""
+    """One matrix. Equal similarities: official puts the lower index first, as a stable sort does; strict puts
+    wrong answers first, so that who says the same of everything finds nothing. Nothing can be missing of a
+    matrix: `partial` changes nothing."""
     files = _files.listed(paths, ".json", ".npy")
     given = [path for path in files if path.name in _NAMES or path.suffix == ".npy"]
     given = given or (
@@ -52,7 +53,8 @@ def read(paths: Sequence[Path], compat: Compat, *, partial: bool = False) -> lis
     listed = next((one for one in files if one.name == "image_of.json"), None)
     image_of = _listed(listed) if listed else _even(path, *similarity.shape)
     try:
-        found = retrieval.retrieval(similarity, image_of, at=AT)
+        ties: retrieval.Ties = "against" if compat == "strict" else "index"
+        found = retrieval.retrieval(similarity, image_of, ties=ties, at=AT)
     except LooksayError as error:
         raise InputError(f"{path}: {error}") from error
     clusters = {f"caption {n}": f"image {image}" for n, image in enumerate(image_of)}
@@ -63,7 +65,7 @@ def read(paths: Sequence[Path], compat: Compat, *, partial: bool = False) -> lis
             figures(found),
             clusters,
             plain,
-            ("Ranks count from 1. Of equal similarities the lower index is first.",),
+            ("Ranks count from 1.",),
             (path, listed) if listed else (path,),
         )
     ]
