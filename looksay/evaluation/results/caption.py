@@ -87,7 +87,7 @@ def read(
                 measures.append(_java(name, list(pairs), said))
                 if said.skipped:
                     notes.append(
-                        f"{name} skips {said.skipped} empty captions, which it cannot score."
+                        f"Captions without a figure of {name}, most often empty ones: {said.skipped}."
                     )
         found.append(replace(scored, measures=measures, notes=tuple(notes)))
     return found

@@ -115,7 +115,7 @@ def _said(file: File, names: Sequence[str], questions: Path) -> dict[str, Entry]
             f"{file.path} has {len(file.rows)} answers without question_id, {questions} has {len(names)} "
             "questions; expected as many, in the same order."
         )
-    return dict(zip(names, _files.placed(file, file.rows, "question"), strict=True))
+    return dict(zip(names, _files.placed(file, file.rows, "question_id"), strict=True))
 
 
 def _answer(name: str, part: str, said: Entry, known: Entry) -> Answer:

@@ -70,7 +70,7 @@ def _scored(file: File, compat: Compat, partial: bool) -> Scored:
         notes.append(f"{left} of {left + len(pairs)} reviews left out: they have no ratings.")
     if prose:
         notes.append(
-            f"{prose} reviews do not say their ratings in their first line; the stored ones were taken."
+            f"Reviews that do not say their ratings in their first line: {prose}; the stored ones were taken."
         )
     return Scored(file.path.stem, measures, notes=tuple(notes), files=(file.path,))
 

@@ -38,9 +38,7 @@ def read(paths: Sequence[Path], compat: Compat, *, partial: bool = False) -> lis
     matrix: `partial` changes nothing."""
     files = _files.listed(paths, ".json", ".npy")
     given = [path for path in files if path.name in _NAMES or path.suffix == ".npy"]
-    given = given or (
-        [path for path in files if path.name != "image_of.json"] if len(files) == 1 else []
-    )
+    given = given or [path for path in files if path in paths and path.name != "image_of.json"]
     if len(given) != 1:
         told = ", ".join(path.name for path in files)
         wanted = "\n".join(f"  {one}" for one in EXPECTS)

@@ -126,8 +126,8 @@ def _scored(
     if guessed:
         notes = (
             *notes,
-            f"{guessed} outputs that cannot be read have an index in the file all the same: a guess, which "
-            "counts for nothing here.",
+            f"Outputs that cannot be read, with an index in the file all the same: {guessed}. These are guesses, "
+            "and count for nothing here.",
         )
     return Scored(file.path.stem, measures, notes=notes, files=(file.path, problems.path))
 
