@@ -58,7 +58,7 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.straight = nn.Linear(place, width_out, bias=False) if place else None
         if self.straight is not None:
-            nn.init.normal_(self.straight.weight, std=0.02)  # about as long as a word
+            nn.init.normal_(self.straight.weight, std=0.01)  # half as long as a word
 
     def tokens(self, n_in: int) -> int:
         return n_in

@@ -1,11 +1,12 @@
-"""Words for places: the connector's vector of a place should point to the word for what is there.
+"""Words for places: the connector's vector of a place should hold the words for what is there.
 
 A language model that has never seen a picture cannot tell which of its image tokens matter, and a connector
 that is asked by nobody learns nothing: on scenes, 1,500 steps of captions alone left recall at zero. Where
 the data say what lies where, words and places are aligned first (as regions and words in GLIP, arXiv
 2112.03857, with the language model's own embeddings as the words).
 
-Shapes: I images, M embeddings per image, D width, K ids of the longest name, P places with a name.
+Shapes: I images, M embeddings per image, D width, J sorts of words (what it is called, its size, …), K ids of
+the longest word, P places with words of a sort, W different words of a sort in the batch.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ from looksay.errors import InputError
 from looksay.types import Example
 
 TEMPERATURE = 1 / 15
+SORTS = 3
+"""Sorts of words that a place can have."""
 NAME_IDS = 8
-"""Names are told apart by so many ids."""
+"""Words are told apart by so many ids."""
 
 
 def named_places(example: Example, ids_of: Callable[[str], list[int]], tokens: int) -> Tensor:
-    """The ids of the name at each image token, (1, M, NAME_IDS), -1 where there is none.
+    """The ids of the words at each image token, (1, M, SORTS, NAME_IDS), -1 where there is none.
 
-    `example.truth["named"]` holds (x, y, name) with x and y from 0 to 1; image tokens are taken as a square
-    in reading order. Raises InputError where there is no such truth, or no square.
+    `example.truth["named"]` holds (x, y, words) with x and y from 0 to 1 and a word of each sort, the name
+    first: (0.4, 0.9, ("goat", "small", "bottom")); image tokens are taken as a square in reading order.
+    Raises InputError where there is no such truth, or no square.
     """
     if "named" not in example.truth:
         raise InputError(
@@ -39,34 +43,42 @@ def named_places(example: Example, ids_of: Callable[[str], list[int]], tokens: i
     side = math.isqrt(tokens)
     if side * side != tokens:
         raise InputError(f"The objective 'ground' wants a square of image tokens; found {tokens}.")
-    names_1MK = torch.full((1, tokens, NAME_IDS), -1)
-    for x, y, name in example.truth["named"]:
-        ids = ids_of(name)[:NAME_IDS]
+    words_1MJK = torch.full((1, tokens, SORTS, NAME_IDS), -1)
+    for x, y, words in example.truth["named"]:
         place = min(int(y * side), side - 1) * side + min(int(x * side), side - 1)
-        names_1MK[0, place] = torch.tensor(ids + [-1] * (NAME_IDS - len(ids)))
-    return names_1MK
+        for sort, word in enumerate(words[:SORTS]):
+            ids = ids_of(word)[:NAME_IDS]
+            words_1MJK[0, place, sort] = torch.tensor(ids + [-1] * (NAME_IDS - len(ids)))
+    return words_1MJK
 
 
 def grounding_loss(
-    embeds_IMD: Tensor, names_IMK: Tensor, embed: Callable[[Tensor], Tensor]
+    embeds_IMD: Tensor, words_IMJK: Tensor, embed: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Cross-entropy of the right word among all words of the batch, by cosine; and as long as words.
+    """For each sort, cross-entropy of the right word among the batch's words, by cosine; and as the words.
 
-    The words (means of their ids' embeddings) are what the places go to: no gradient flows into them.
-    Places without a name are drawn towards nothing, so that they stay quieter than those with one: with the
+    The words (means of their ids' embeddings) are what the places go to: no gradient flows into them. A place
+    is also drawn to the sum of its words, and one without any to nothing, so that it stays quieter: with the
     cross-entropy alone vectors grew to ten times the length of words, and the language model read nothing.
     """
-    here_IM = names_IMK[..., 0] >= 0
+    here_IM = words_IMJK[..., 0, 0] >= 0
     if not here_IM.any():
         return embeds_IMD.sum() * 0.0
-    names_WK, which_P = names_IMK[here_IM].unique(dim=0, return_inverse=True)
-    known_WK1 = (names_WK >= 0).unsqueeze(-1)
-    with torch.no_grad():
-        each_WKD = embed(names_WK.clamp(min=0)).float() * known_WK1
-        words_WD = each_WKD.sum(1) / known_WK1.sum(1)
     said_PD, rest_RD = embeds_IMD[here_IM].float(), embeds_IMD[~here_IM].float()
-    scores_PW = F.normalize(said_PD, dim=-1) @ F.normalize(words_WD, dim=-1).T / TEMPERATURE
-    length = words_WD.norm(dim=-1).mean()
-    loud = (said_PD.norm(dim=-1) - length).square().mean()
-    quiet = rest_RD.norm(dim=-1).square().mean() if len(rest_RD) else loud.new_zeros(())
-    return F.cross_entropy(scores_PW, which_P) + loud + 0.3 * quiet
+    wanted_PD = torch.zeros_like(said_PD)
+    loss = said_PD.new_zeros(())
+    for words_PK in words_IMJK[here_IM].unbind(1):
+        has_P = words_PK[:, 0] >= 0
+        if not has_P.any():
+            continue
+        words_WK, which_P = words_PK[has_P].unique(dim=0, return_inverse=True)
+        known_WK1 = (words_WK >= 0).unsqueeze(-1)
+        with torch.no_grad():
+            each_WKD = embed(words_WK.clamp(min=0)).float() * known_WK1
+            words_WD = each_WKD.sum(1) / known_WK1.sum(1)
+        wanted_PD[has_P] += words_WD[which_P]
+        scores_PW = F.normalize(said_PD[has_P], dim=-1) @ F.normalize(words_WD, dim=-1).T
+        loss = loss + F.cross_entropy(scores_PW / TEMPERATURE, which_P)
+    near = (said_PD - wanted_PD).square().sum(-1).mean()
+    quiet = rest_RD.square().sum(-1).mean() if len(rest_RD) else near.new_zeros(())
+    return loss + 0.3 * near + 0.3 * quiet

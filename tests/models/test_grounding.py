@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 from models.tiny import tiny_llava  # noqa: E402
 
 from looksay.data.scenes import Scenes  # noqa: E402
+from looksay.data.scenes.asking import place  # noqa: E402
 from looksay.data.sources import scenes as talks  # noqa: E402
 from looksay.errors import InputError  # noqa: E402
 from looksay.models import checkpoint  # noqa: E402
@@ -25,52 +26,62 @@ def letters(name: str) -> list[int]:
     return [ord(letter) for letter in name]
 
 
-def test_names_stand_at_the_tokens_where_things_are() -> None:
+def test_words_stand_at_the_tokens_where_things_are() -> None:
     scene = next(s for s in map(Scenes(0, "words").scene, range(50)) if len(s.things) == 2)
     example = talks.talk(scene, "picture")
-    (names_MK,) = named_places(example, letters, 64)
+    (words_MJK,) = named_places(example, letters, 64)
     found = {
-        place: "".join(chr(i) for i in ids if i >= 0)
-        for place, ids in enumerate(names_MK.tolist())
-        if ids[0] >= 0
+        place: ["".join(chr(i) for i in ids if i >= 0) for ids in sorts]
+        for place, sorts in enumerate(words_MJK.tolist())
+        if sorts[0][0] >= 0
     }
-    for thing in scene.things:
+    for number, thing in enumerate(scene.things):
         x, y = thing.box.centre
-        name = scene.groups[thing.group].noun.name
-        assert found[int(y // 16) * 8 + int(x // 16)] == name[:8]
+        group = scene.groups[thing.group]
+        name, size, part = found[int(y // 16) * 8 + int(x // 16)]
+        assert (name, size) == (group.noun.name[:8], group.size)
+        if group.count == 1 and place(scene, thing.group):
+            assert part == str(place(scene, thing.group))[:8], number
     assert scene.sign
-    spelt = [found[place] for place in sorted(found) if len(found[place]) == 1]
+    spelt = [words[0] for words in found.values() if len(words[0]) == 1]
     assert len(spelt) <= len(scene.sign.word)
     assert set(spelt) <= set(scene.sign.word)
+    assert all(words[1:] == ["", ""] for words in found.values() if len(words[0]) == 1)
 
 
-def test_the_loss_is_the_cross_entropy_among_the_words_of_the_batch() -> None:
+def test_the_loss_is_the_cross_entropy_among_the_words_of_each_sort() -> None:
     torch.manual_seed(0)
     table_VD = torch.randn(9, 6)
-    names_IMK = torch.full((2, 4, 3), -1)
-    names_IMK[0, 1, :2] = torch.tensor([3, 4])
-    names_IMK[0, 2, :1] = 5
-    names_IMK[1, 0, :1] = 5
-    words = torch.stack([table_VD[3:5].mean(0), table_VD[5]])
+    words_IMJK = torch.full((2, 4, 2, 3), -1)
+    words_IMJK[0, 1, 0, :2] = torch.tensor([3, 4])
+    words_IMJK[0, 2, 0, 0] = words_IMJK[1, 0, 0, 0] = 5
+    words_IMJK[0, 1, 1, 0] = 7
+    words_IMJK[1, 0, 1, 0] = 8
+    names = torch.stack([table_VD[3:5].mean(0), table_VD[5]])
     embeds_IMD = torch.randn(2, 4, 6, requires_grad=True)
     places = embeds_IMD[[0, 0, 1], [1, 2, 0]]
-    scores = torch.cosine_similarity(places[:, None], words[None], dim=-1) / TEMPERATURE
-    expected = torch.nn.functional.cross_entropy(scores, torch.tensor([0, 1, 1]))
-    expected = expected + (places.norm(dim=-1) - words.norm(dim=-1).mean()).square().mean()
-    others = embeds_IMD[names_IMK[..., 0] < 0]
-    expected = expected + 0.3 * others.norm(dim=-1).square().mean()
-    loss = grounding_loss(embeds_IMD, names_IMK, lambda ids: table_VD[ids])
+
+    def entropy(some: Any, words: Any, right: list[int]) -> Any:
+        scores = torch.cosine_similarity(some[:, None], words[None], dim=-1) / TEMPERATURE
+        return torch.nn.functional.cross_entropy(scores, torch.tensor(right))
+
+    expected = entropy(places, names, [0, 1, 1]) + entropy(places[[0, 2]], table_VD[7:9], [0, 1])
+    wanted = torch.stack([names[0] + table_VD[7], names[1], names[1] + table_VD[8]])
+    expected = expected + 0.3 * (places - wanted).square().sum(-1).mean()
+    others = embeds_IMD[words_IMJK[..., 0, 0] < 0]
+    expected = expected + 0.3 * others.square().sum(-1).mean()
+    loss = grounding_loss(embeds_IMD, words_IMJK, lambda ids: table_VD[ids])
     torch.testing.assert_close(loss, expected)
     loss.backward()
     assert embeds_IMD.grad is not None
-    nothing = grounding_loss(embeds_IMD, torch.full((2, 4, 3), -1), lambda ids: table_VD[ids])
+    nothing = grounding_loss(embeds_IMD, torch.full((2, 4, 2, 3), -1), lambda ids: table_VD[ids])
     assert float(nothing.detach()) == 0
 
 
 def test_it_leaves_the_words_alone_and_moves_the_connector() -> None:
     model = tiny_llava()
-    names = torch.full((1, model.prompter.image_tokens, 2), -1)
-    names[0, 0, 0] = 3
+    names = torch.full((1, model.prompter.image_tokens, 1, 2), -1)
+    names[0, 0, 0, 0] = 3
     images = model.connector.what(model.tower(torch.randn(1, 3, 32, 32)))
     grounding_loss(images, names, model.language.embed).backward()
     assert all(p.grad is None for p in model.language.parameters())

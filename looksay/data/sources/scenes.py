@@ -20,6 +20,7 @@ from looksay.data.scenes import (
     listing,
     questions,
 )
+from looksay.data.scenes.asking import PLACES
 from looksay.data.scenes.atlas import NOUNS
 from looksay.data.scenes.grids import CELL_PX, grids
 from looksay.errors import InputError, UnknownName
@@ -161,13 +162,19 @@ def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None) -> Examp
     return Example(f"{scene.id}-{kind}", Conversation(tuple(messages)), truth)
 
 
-def _named(scene: Scene) -> list[tuple[float, float, str]]:
-    """Where the middle of each thing and of each letter lies, from 0 to 1, and what it is called."""
-    found = [(thing.box, NOUNS[thing.noun].name) for thing in scene.things]
+def _named(scene: Scene) -> list[tuple[float, float, tuple[str, ...]]]:
+    """Where the middle of each thing and of each letter lies, from 0 to 1, and the words for it: what it is
+    called, its size, in which of nine parts it lies."""
+    found: list[tuple[float, float, tuple[str, ...]]] = []
+    for thing in scene.things:
+        x, y = (value / scene.size_px for value in thing.box.centre)
+        size = scene.groups[thing.group].size
+        found.append((x, y, (NOUNS[thing.noun].name, size, PLACES[int(y * 3)][int(x * 3)])))
     if scene.sign:
-        found += zip(scene.sign.letter_boxes(), scene.sign.word, strict=True)
-    middles = [(box.centre, name) for box, name in found]
-    return [(x / scene.size_px, y / scene.size_px, name) for (x, y), name in middles]
+        for box, letter in zip(scene.sign.letter_boxes(), scene.sign.word, strict=True):
+            x, y = (value / scene.size_px for value in box.centre)
+            found.append((x, y, (letter,)))
+    return found
 
 
 def _worded(usual: str, others: tuple[str, ...], random: Random) -> str:
