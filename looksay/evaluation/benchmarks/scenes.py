@@ -130,7 +130,8 @@ def _answered(name: str, answers: Sequence[Answer], better: int = 1) -> list[Mea
     }
     said_yes = {a.item.id: float(vqa.normalize(a.text) == "yes") for a in existence}
     ordered = sorted(
-        [*parts, Measure(name, balanced, better=better, kind="is there")], key=lambda part: _order(part.kind)
+        [*parts, Measure(name, balanced, better=better, kind="is there")],
+        key=lambda part: _order(part.kind),
     )
     return [
         Measure(name, whole.rows, better=better, kind="all questions"),
