@@ -24,8 +24,8 @@ from looksay.cli.options import (
 from looksay.errors import InputError, MissingDependency, UnknownName
 
 if TYPE_CHECKING:
-    from looksay.backends.base import Backend, LoadOptions
-    from looksay.evaluation.benchmark import Benchmark, Item
+    from looksay.backends.base import Backend, Encoder, LoadOptions
+    from looksay.evaluation.benchmark import Benchmark, Embedded, Item
 
 
 @app.command(rich_help_panel=MEASURE)
@@ -64,6 +64,12 @@ def evaluate(
             help="generate, or likelihood: the most likely of the given choices is the answer.",
         ),
     ] = "generate",
+    rerank: Annotated[
+        bool,
+        typer.Option(
+            "--rerank", help="Retrieval: look at the first candidates again, pair by pair (slow)."
+        ),
+    ] = False,
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", min=1, help="At most so many tokens per answer.")
     ] = 300,
@@ -93,7 +99,7 @@ def evaluate(
     try:
         import matplotlib  # noqa: F401
 
-        from looksay.evaluation import pages, report
+        from looksay.evaluation import embedding, pages, report
         from looksay.evaluation import run as running
     except ImportError as error:
         raise MissingDependency("Measuring", "evaluate", error.name or "numpy") from error
@@ -108,11 +114,12 @@ def evaluate(
         trust_remote_code=trust_remote_code,
     )
     chosen = [(name, *_read(name, data, limit)) for name in _listed(on, "--on")]
+    asked, embedded = ([c for c in chosen if _embeds(c[1]) is e] for e in (False, True))
     reader = _loaded(judge, how, as_json) if judge else None
     results = []
     for model in _listed(models, "the models"):
-        backend = _loaded(model, how, as_json)
-        for name, benchmark, items in chosen:
+        backend = _loaded(model, how, as_json) if asked else None
+        for name, benchmark, items in asked if backend else []:
             with console.progress(f"{model} on {name}", len(items), as_json) as tell:
                 results.append(
                     running.evaluate(
@@ -128,6 +135,23 @@ def evaluate(
                         samples=samples,
                         seed=seed,
                         on_answer=lambda: tell(None),
+                    )
+                )
+        encoder = _encoder(model, how, as_json) if embedded else None
+        for name, benchmark, items in embedded if encoder else []:
+            with console.progress(f"{model} on {name}", len(items), as_json) as tell:
+                results.append(
+                    embedding.evaluate(
+                        encoder,
+                        name,
+                        cast("Embedded", benchmark),
+                        items,
+                        out,
+                        compat=_rules(compat),
+                        rerank=rerank,
+                        samples=samples,
+                        seed=seed,
+                        on_item=lambda: tell(None),
                     )
                 )
     found = report.record(results, samples=samples, seed=seed)
@@ -161,6 +185,7 @@ def _rules(name: str) -> Any:
 
 def _read(name: str, data: Path, limit: int | None) -> tuple[Benchmark, list[Item]]:
     from looksay.evaluation import benchmark as benchmarks
+    from looksay.evaluation import embedding
     from looksay.evaluation.run import limited, missing
 
     found, variant = benchmarks.load(name)
@@ -176,7 +201,12 @@ def _read(name: str, data: Path, limit: int | None) -> tuple[Benchmark, list[Ite
             f"{error}\n{found.CARD.title} reads what is not there (a part needs not all of it):\n{told}\n"
             f"It is to be had at {found.CARD.where} ({found.CARD.licence}). Another folder: --data DIR"
         ) from error
-    return found, limited(items, limit)
+    return found, (embedding.limited if _embeds(found) else limited)(items, limit)
+
+
+def _embeds(benchmark: Benchmark | Embedded) -> bool:
+    """Whether it is for dual encoders, which answer nothing."""
+    return hasattr(benchmark, "score_embeddings")
 
 
 def _loaded(model: str, how: LoadOptions, as_json: bool) -> Backend:
@@ -186,29 +216,37 @@ def _loaded(model: str, how: LoadOptions, as_json: bool) -> Backend:
         return load(model, how)
 
 
+def _encoder(model: str, how: LoadOptions, as_json: bool) -> Encoder:
+    from looksay.backends import encoders
+
+    with console.spinner(f"Loading {model}", as_json):
+        return encoders.load(model, how)
+
+
 @app.command(rich_help_panel=MEASURE)
-def benchmarks(as_json: JsonOption = False) -> None:
+def benchmarks(
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a page with one table, for documents.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List the benchmarks: what each measures and needs, where to get it, under which licence."""
     from dataclasses import asdict
 
-    from looksay.evaluation import benchmark
-
-    cards = {name: benchmark.load(name)[0].CARD for name in benchmark.names()}
+    try:
+        from looksay.evaluation import cards
+    except ImportError as error:
+        raise MissingDependency("Measuring", "evaluate", error.name or "numpy") from error
+    found = cards.every()
     if as_json:
-        console.print_json({name: asdict(card) for name, card in cards.items()})
+        console.print_json({name: asdict(one.CARD) for name, one in found.items()})
         return
-    for name, card in cards.items():
-        parts = ", ".join(f"{name}/{one}" for one in card.variants if one)
-        console.out.print(
-            f"[bold]{escape(name)}[/bold]  {escape(card.title)}: {escape(card.measures)}"
-        )
-        rows = {
-            "parts": parts,
-            "needs": ", ".join(card.needs) or "nothing",
-            "from": card.where,
-            "licence": card.licence,
-            "as": card.loader,
-        }
-        for word, told in rows.items():
+    if as_markdown:
+        typer.echo(cards.markdown(found), nl=False)
+        return
+    for name, one in found.items():
+        head = f"{escape(one.CARD.title)}: {escape(one.CARD.measures)}"
+        console.out.print(f"[bold]{escape(name)}[/bold]  {head}")
+        for word, told in cards.rows(name, one).items():
             if told:
                 console.out.print(escape(f"  {word:<8}{told}"))
