@@ -119,7 +119,10 @@ class Local:
 
         try:
             with self._lock:
-                return log_likelihoods(self._model, self._worded(conversation), choices)
+                found: list[float] = log_likelihoods(
+                    self._model, self._worded(conversation), choices
+                )
+            return found
         except LooksayError:
             raise
         except Exception as error:

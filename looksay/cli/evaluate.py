@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,46 +115,33 @@ def evaluate(
         trust_remote_code=trust_remote_code,
     )
     chosen = [(name, *_read(name, data, limit)) for name in _listed(on, "--on")]
-    asked, embedded = ([c for c in chosen if _embeds(c[1]) is e] for e in (False, True))
     reader = _loaded(judge, how, as_json) if judge else None
+    shared: dict[str, Any] = {"compat": _rules(compat), "samples": samples, "seed": seed}
     results = []
     for model in _listed(models, "the models"):
-        backend = _loaded(model, how, as_json) if asked else None
-        for name, benchmark, items in asked if backend else []:
+        loaded: dict[bool, Any] = {}  # as a dual encoder, and as what answers
+        for name, benchmark, items in chosen:
+            embeds = _embeds(benchmark)
+            if embeds not in loaded:
+                loaded[embeds] = (_encoder if embeds else _loaded)(model, how, as_json)
+            given: Any = (loaded[embeds], name, benchmark, items, out)
             with console.progress(f"{model} on {name}", len(items), as_json) as tell:
-                results.append(
-                    running.evaluate(
-                        backend,
-                        name,
-                        benchmark,
-                        items,
-                        out,
+
+                def count(tell: Callable[[None], None] = tell) -> None:
+                    tell(None)
+
+                if embeds:
+                    result = embedding.evaluate(*given, rerank=rerank, on_item=count, **shared)
+                else:
+                    result = running.evaluate(
+                        *given,
                         options=Options(max_tokens=max_tokens, timeout_s=timeout),
-                        compat=_rules(compat),
                         likelihood=mode == "likelihood",
                         judge=reader,
-                        samples=samples,
-                        seed=seed,
-                        on_answer=lambda: tell(None),
+                        on_answer=count,
+                        **shared,
                     )
-                )
-        encoder = _encoder(model, how, as_json) if embedded else None
-        for name, benchmark, items in embedded if encoder else []:
-            with console.progress(f"{model} on {name}", len(items), as_json) as tell:
-                results.append(
-                    embedding.evaluate(
-                        encoder,
-                        name,
-                        cast("Embedded", benchmark),
-                        items,
-                        out,
-                        compat=_rules(compat),
-                        rerank=rerank,
-                        samples=samples,
-                        seed=seed,
-                        on_item=lambda: tell(None),
-                    )
-                )
+            results.append(result)
     found = report.record(results, samples=samples, seed=seed)
     report.write(found, out)
     pages.write(found, results, out)
