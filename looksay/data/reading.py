@@ -32,7 +32,8 @@ def load_json(path: Path, lines: bool = False) -> Any:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {plainly(error)}.") from error
     by_line = lines or path.suffix == ".jsonl"
-    pieces = text.splitlines() if by_line else [text]
+    # Not splitlines: JSON may hold other separators (U+2028) as they are.
+    pieces = [text] if not by_line else text.split("\n") if text else []
     found = []
     for number, line in enumerate(pieces, 1):
         if len(pieces) > 1 and not line.strip():
@@ -80,10 +81,18 @@ def entries(path: Path, content: Any, key: str | None = None) -> list[Any]:
 class Place:
     """One entry of a file, for errors: "chats.json, entry 3 of 10 (id 'a7')"."""
 
+    __slots__ = ("_about",)
+
     def __init__(self, path: Path, number: int, count: int, entry: Any, key: str = "id") -> None:
+        # Put into words only where something is at fault: there are as many places as entries.
         name = entry.get(key) if isinstance(entry, dict) else None
+        self._about = path, number, count, key, name
+
+    @property
+    def _words(self) -> str:
+        path, number, count, key, name = self._about
         called = f" ({key} {name!r})" if isinstance(name, str | int) else ""
-        self._words = f"{path}, entry {number + 1} of {count}{called}"
+        return f"{path}, entry {number + 1} of {count}{called}"
 
     def fail(self, fault: str, cause: BaseException | None = None) -> NoReturn:
         raise InputError(f"{self._words}: {fault}") from cause

@@ -483,6 +483,15 @@ def test_equal_similarities(tmp_path: Path, ties: str, text: list[int], image: l
     assert value(result, "IR R@1") == 100 * sum(image) / 4
 
 
+def test_a_line_ends_where_the_file_says(tmp_path: Path) -> None:
+    rows = content(EXAMPLES / "relative" / "reviews.jsonl")
+    rows[0]["content"] += "\u2028It is better.\x85"
+    lines = "".join(json.dumps(one, ensure_ascii=False) + "\r\n" for one in rows)
+    (tmp_path / "reviews.jsonl").write_bytes(lines.encode())
+    (own,), (result,) = scored("relative", EXAMPLES / "relative"), scored("relative", tmp_path)
+    assert own["figures"] == result["figures"]
+
+
 def test_similarities_as_an_array(tmp_path: Path) -> None:
     import numpy as np
 

@@ -15,6 +15,7 @@ from looksay.types import Conversation
 
 _LOOKED_AT = 50
 """Entries by which a file is known: one that is at fault must not hide what the others are."""
+_NOBODY_ASKED = Conversation(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class File:
 
     @property
     def rows(self) -> list[Any]:
-        """Its entries, where it is a list; of objects by id the objects, with the id as `key` in them."""
+        """Its entries, where it is a list."""
         return self.content if isinstance(self.content, list) else []
 
     def has(self, *keys: str) -> bool:
@@ -188,4 +189,4 @@ def answer(
     name: str, text: str, truth: Mapping[str, Any], image: str = "", kind: str = ""
 ) -> Answer:
     """What was said to a question, as a benchmark's scorer takes it; nobody is asked any more."""
-    return Answer(Item(name, Conversation(()), truth, image, kind), text)
+    return Answer(Item(name, _NOBODY_ASKED, truth, image, kind), text)
