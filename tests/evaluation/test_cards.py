@@ -33,7 +33,8 @@ def test_every_benchmark_has_a_row_of_its_own_and_no_cell_is_empty() -> None:
     assert [row.split("`")[1] for row in rows] == benchmark.names()
     for row in rows:
         cells = [cell.strip() for cell in row.replace("\\|", "").strip("|").split("|")]
-        assert len(cells) == 7 and all(cells), row
+        assert len(cells) == 7, row
+        assert all(cells), row
 
 
 def test_the_list_names_judges_encoders_parts_and_rules() -> None:
