@@ -213,6 +213,10 @@ def _encoder(model: str, how: LoadOptions, as_json: bool) -> Encoder:
 
 @app.command(rich_help_panel=MEASURE)
 def benchmarks(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="One of them: its card in full, and what others print of its figures."),
+    ] = None,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="Print a page with one table, for documents.")
     ] = False,
@@ -225,6 +229,11 @@ def benchmarks(
         from looksay.evaluation import cards
     except ImportError as error:
         raise MissingDependency("Measuring", "evaluate", error.name or "numpy") from error
+    if name is not None:
+        if as_markdown:
+            raise InputError(f"--markdown prints all benchmarks. Leave {name!r} or --markdown out.")
+        _card(name, as_json)
+        return
     found = cards.every()
     if as_json:
         console.print_json({name: asdict(one.CARD) for name, one in found.items()})
@@ -238,3 +247,16 @@ def benchmarks(
         for word, told in cards.rows(name, one).items():
             if told:
                 console.out.print(escape(f"  {word:<8}{told}"))
+
+
+def _card(name: str, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from looksay.evaluation import benchmark, cards, published
+
+    if as_json:
+        rows = [published.row(one) for one in published.about(name)]
+        console.print_json({**asdict(benchmark.load(name)[0].CARD), "published": rows})
+        return
+    for line in cards.lines(name):
+        console.out.print(escape(line))

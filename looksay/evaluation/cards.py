@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from looksay.evaluation import benchmark
+from looksay.evaluation import benchmark, published
 from looksay.evaluation.benchmark import Benchmark
 
 _HEAD = (
@@ -64,6 +64,25 @@ def markdown(found: Mapping[str, Benchmark]) -> str:
             )
         )
     return "\n".join(lines) + "\n"
+
+
+def lines(name: str) -> list[str]:
+    """One card in full, and what others print of the benchmark's figures; of a part ("pope/random") what is
+    published of it. Raises UnknownName."""
+    one, _ = benchmark.load(name)
+    card, base = one.CARD, name.partition("/")[0]
+    said = {
+        "paper": card.paper,
+        **{word: what for word, what in rows(base, one).items() if word != "needs"},
+        "ranks": "its choices by likelihood too: --mode likelihood" if card.likelihood else "",
+        "also": ", ".join(besides_files(one)),
+        "needs": f"below {base}/ in the folder of --data:" if card.needs else "nothing",
+    }
+    told = [f"{base}  {card.title}", card.measures]
+    told += [f"  {word:<8}{what}" for word, what in said.items() if what]
+    told += [f"    {file}: {what}" for file, what in card.needs.items()]
+    found = published.lines([published.row(entry) for entry in published.about(name)])
+    return [*told, "", *found] if found else told
 
 
 def _row(cells: tuple[str, ...]) -> str:

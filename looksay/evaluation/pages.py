@@ -13,6 +13,7 @@ from jinja2 import Environment, select_autoescape
 
 from looksay.data.reading import write as write_file
 from looksay.errors import UnreadablePhoto
+from looksay.evaluation import published
 from looksay.evaluation.report import number
 from looksay.evaluation.run import Result
 from looksay.images import load_rgb
@@ -41,6 +42,8 @@ def html(found: Mapping[str, Any], results: Sequence[Result]) -> str:
     return made.from_string(template.read_text("utf-8")).render(
         record=found,
         tables=[{**table, "plot": plot(table)} for table in tables(found)],
+        note=published.NOTE,
+        second_hand=published.SECOND_HAND,
         samples=[
             {"model": one.model, "benchmark": one.benchmark, "worst": worst(one)} for one in results
         ],
@@ -48,12 +51,20 @@ def html(found: Mapping[str, Any], results: Sequence[Result]) -> str:
 
 
 def tables(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One table per benchmark and rules: rows are figures, columns models, cells the model's figure."""
+    """One table per benchmark and rules: rows are figures, columns models, cells the model's figure; beside it
+    what others print of the same figures."""
     made: dict[tuple[str, str], dict[str, Any]] = {}
     for result in found["results"]:
         key = (result["benchmark"], result["compat"])
         table = made.setdefault(
-            key, {"benchmark": key[0], "compat": key[1], "models": [], "rows": {}}
+            key,
+            {
+                "benchmark": key[0],
+                "compat": key[1],
+                "models": [],
+                "rows": {},
+                "published": [one for one in found["published"] if one["benchmark"] == key[0]],
+            },
         )
         table["models"].append(result)
         for figure in result["figures"]:
@@ -83,6 +94,7 @@ def markdown(found: Mapping[str, Any]) -> str:
             if model["failed"]
         ]
         lines.append("")
+        lines += _published(table)
     told = [row for row in found["differences"] if row["value"] is not None]
     if told:
         lines += ["## Differences on the same samples", ""]
@@ -99,6 +111,27 @@ def markdown(found: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _published(table: Mapping[str, Any]) -> list[str]:
+    if not table["published"]:
+        return []
+    lines = [
+        f"### Published figures of {table['benchmark']}",
+        "",
+        published.NOTE,
+        "",
+        "| figure | model | published | how | source |",
+        "|---" * 5 + "|",
+    ]
+    for one in table["published"]:
+        name = one["name"] + (f": {one['kind']}" if one["kind"] else "")
+        doubt = "" if one["checked"] else f" ({published.SECOND_HAND})"
+        lines.append(
+            f"| {name} | {one['model']} | {one['printed']} | {one['how']} | "
+            f"[{one['source']}]({one['address']}){doubt} |"
+        )
+    return [*lines, ""]
 
 
 def _cell(figure: Mapping[str, Any] | None) -> str:

@@ -3,7 +3,8 @@
 {"looksay": "0.3.0", "results": [{"model": "mini", "benchmark": "scenes/test", "figures": [{"name":
 "questions", "kind": "where", "value": 81.2, "low": 78.0, "high": 84.1, "of": 431, "clusters": 431,
 "better": 1}], …}], "differences": [{"benchmark": "scenes/test", "name": "questions", "kind": "where",
-"first": "mini", "second": "facts", "value": -70.1, "low": -74.0, "high": -66.0, "p": 0.001, "of": 431}]}
+"first": "mini", "second": "facts", "value": -70.1, "low": -74.0, "high": -66.0, "p": 0.001, "of": 431}],
+"published": [what others print of the same figures; see `looksay.evaluation.published.rows`]}
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import looksay
 from looksay.data.reading import save_json
-from looksay.evaluation import measures
+from looksay.evaluation import measures, published
 from looksay.evaluation.run import Figure, Result, clusters
 
 
@@ -39,6 +40,11 @@ def record(
             if first.benchmark == second.benchmark and first.compat == second.compat
             for row in _differences(first, second, samples, seed)
         ],
+        "published": published.rows(
+            (result.benchmark, figure.measure.name, figure.measure.kind)
+            for result in results
+            for figure in result.figures
+        ),
     }
 
 
@@ -115,7 +121,8 @@ def _plain(value: float) -> float | None:
 
 
 def table(found: dict[str, Any]) -> str:
-    """As text for a terminal: a block per model and benchmark, then the differences that were tested."""
+    """As text for a terminal: a block per model and benchmark, the differences that were tested, and what
+    others print of the same figures."""
     lines: list[str] = []
     for result in found["results"]:
         rules = f", rules: {result['compat']}"
@@ -146,6 +153,8 @@ def table(found: dict[str, Any]) -> str:
                 f"  {row['benchmark']}, {name}: {row['second']} - {row['first']} = "
                 f"{number(row['value'])} ({interval}; p = {row['p'] if row['p'] is None else round(row['p'], 3)})"
             )
+        lines.append("")
+    lines += published.lines(found["published"])
     return "\n".join(lines).rstrip()
 
 
