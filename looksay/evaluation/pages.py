@@ -165,8 +165,8 @@ def plot(table: Mapping[str, Any]) -> dict[str, str] | None:
             rows = {f["kind"]: f for f in model["figures"] if f["name"] == first}
             chosen = [rows[kind] for kind in kinds if kind in rows]
             values = [row["value"] or 0.0 for row in chosen]
-            below = [v - (row["low"] or v) for v, row in zip(values, chosen, strict=True)]
-            above = [(row["high"] or v) - v for v, row in zip(values, chosen, strict=True)]
+            below = [_apart(row["low"], v) for v, row in zip(values, chosen, strict=True)]
+            above = [_apart(v, row["high"]) for v, row in zip(values, chosen, strict=True)]
             at = [kinds.index(row["kind"]) + place * height for row in chosen]
             axes.barh(at, values, height, xerr=[below, above], label=model["model"])
         axes.set_yticks(
@@ -190,6 +190,12 @@ def plot(table: Mapping[str, Any]) -> dict[str, str] | None:
     )
     data = base64.b64encode(stream.getvalue().encode()).decode()
     return {"src": f"data:image/svg+xml;base64,{data}", "alt": f"Bars of {first} by type. {told}."}
+
+
+def _apart(low: float | None, high: float | None) -> float:
+    """How far one is above the other: 0 where one was not measured, or where an interval of few samples
+    leaves its own value out."""
+    return 0.0 if low is None or high is None else max(0.0, high - low)
 
 
 def worst(result: Result, count: int = WORST) -> list[dict[str, Any]]:
