@@ -20,12 +20,13 @@ from looksay.evaluation import benchmark
 from looksay.evaluation.benchmark import Answer
 from looksay.evaluation.measures import interval
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text("utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
 pytestmark = pytest.mark.slow
 
 
-def shown(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.M | re.S)
+def shown(kind: str, page: str = PAGE) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", page, re.M | re.S)
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -100,6 +101,18 @@ def test_what_is_missing_is_told_as_the_page_says(tmp_path: Path) -> None:
     done = run(tmp_path, "evaluate", "echo", "--on", "pope")
     assert done.returncode == 2
     assert done.stderr.strip().replace(os.sep, "/") == shown("text")[1].strip()
+
+
+def test_the_readme_shows_the_real_output_but_for_what_it_leaves_out(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (command,) = re.findall(r"^looksay (evaluate .*)$", readme, re.M)
+    (told,) = (text for text in shown("text", readme) if text.startswith("echo on"))
+    real = run(tmp_path, *command.split()).stdout.replace(os.sep, "/")
+    place = 0
+    for piece in re.split(r"^…\n", told, flags=re.M):
+        place = real.find(piece, place)
+        assert place >= 0, f"not (in this order) in the output:\n{piece}\n{real}"
+        place += len(piece)
 
 
 def test_a_line_of_the_answers_is_the_page_s(tmp_path: Path) -> None:
