@@ -21,7 +21,7 @@ FLOORS = [
     {"backends"},
     {"data", "describing", "serve"},
     {"training", "evaluation"},
-    {"api", "web"},
+    {"api", "claims", "web"},
     {"cli"},
     {"__main__"},
 ]

@@ -12,11 +12,34 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from looksay.cli import chat, console, evaluate, scenes, score, see, train, words, write
+from looksay.cli import (
+    chat,
+    console,
+    evaluate,
+    reproduce,
+    scenes,
+    score,
+    see,
+    train,
+    words,
+    write,
+)
 from looksay.cli.options import app
 from looksay.errors import LooksayError
 
-__all__ = ["app", "chat", "evaluate", "main", "scenes", "score", "see", "train", "words", "write"]
+__all__ = [
+    "app",
+    "chat",
+    "evaluate",
+    "main",
+    "reproduce",
+    "scenes",
+    "score",
+    "see",
+    "train",
+    "words",
+    "write",
+]
 
 
 @app.callback()

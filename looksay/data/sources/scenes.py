@@ -84,6 +84,10 @@ class SceneTalks:
         scene = self._scenes.scene(index)
         return talk(scene, self._kind(scene), self._types)
 
+    def mixed(self, mix: Mapping[Kind, float]) -> SceneTalks:
+        """The same scenes, talked about in another mix."""
+        return SceneTalks(self._scenes, mix, self._types)
+
     def _kind(self, scene: Scene) -> Kind:
         drawn = Random(f"{scene.id}-kind").random()
         for kind, share in zip(self._kinds, self._shares, strict=True):
