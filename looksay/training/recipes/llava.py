@@ -89,7 +89,7 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
                 sign_share=0.3,
                 invented=0.5,
             ),
-            steps=7000,
+            steps=16000,
             **_SPEAKING,
         ),
     ]
