@@ -69,6 +69,8 @@ def _result(result: Result) -> dict[str, Any]:
         "seconds": round(sum(one.seconds for one in said), 3),
         "prompt_tokens": sum(one.prompt_tokens or 0 for one in said),
         "completion_tokens": sum(one.completion_tokens or 0 for one in said),
+        "memory_mb": _rounded(result.asked.memory.process if result.asked.memory else None),
+        "device_memory_mb": _rounded(result.asked.memory.device if result.asked.memory else None),
         "cost_usd": sum(one.cost_usd for one in said),
         "figures": [figure_row(figure) for figure in result.figures],
     }
@@ -114,6 +116,10 @@ def _differences(first: Result, second: Result, samples: int, seed: int) -> list
             }
         )
     return rows
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
 
 
 def _plain(value: float) -> float | None:

@@ -16,6 +16,7 @@ from looksay.evaluation import measures
 from looksay.evaluation.benchmark import Answer, Benchmark, Compat, Item, Judged
 from looksay.evaluation.journal import Journal, digest, key
 from looksay.evaluation.measures import Interval, Measure
+from looksay.evaluation.memory import Peak
 from looksay.types import Completion, Conversation, Options
 
 
@@ -28,6 +29,8 @@ class Asked:
     """None where nothing came: the run was stopped."""
     reused: int
     """Answers that an earlier run had."""
+    memory: Peak | None = None
+    """While answers came; None where none was asked for."""
 
     @property
     def failures(self) -> list[tuple[str, str]]:
@@ -189,18 +192,21 @@ def ask(
             if on_answer:
                 on_answer()
         reused = len(found)
+        memory = Peak()
         for how, missing in groups.items():
             conversations = (item.conversation for _, item in missing)
             for completion in backend.complete(conversations, how):
                 name, item = missing[completion.index]
                 journal.add(name, item.id, completion)
                 found[item.id] = completion
+                memory.look()
                 if on_answer:
                     on_answer()
     if items and not any(not one.error for one in found.values()):
         reason = next((one.error for one in found.values()), "no answer came")
         raise BackendError(f"{backend.name} answered none of {len(items)} requests: {reason}")
-    return Asked(tuple(items), tuple(found.get(item.id) for item in items), reused)
+    said = tuple(found.get(item.id) for item in items)
+    return Asked(tuple(items), said, reused, memory if reused < len(items) else None)
 
 
 class _Ranking:

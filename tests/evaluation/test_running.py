@@ -184,7 +184,8 @@ def test_killed_at_any_instant_it_ends_with_the_same_report(tmp_path: Path) -> N
     assert 0 < len(last.asked) < 400
     one, other = (report.record([r]) for r in (whole, after))
     for found in (one, other):
-        found["results"][0].pop("reused")
+        for told in ("reused", "memory_mb"):
+            found["results"][0].pop(told)
     assert one == other
 
 
@@ -263,5 +264,8 @@ def test_the_record_is_json(tmp_path: Path) -> None:
     text = (tmp_path / "report.json").read_text("utf-8")
     assert json.loads(json.dumps(found, allow_nan=False)) == json.loads(text)
     result = found["results"][0]
+    psutil = pytest.importorskip("psutil")
+    assert 1 < result["memory_mb"] <= psutil.Process().memory_info().rss / 2**20 + 500
+    assert run(Adder(), tmp_path).asked.memory is None
     assert (result["seconds"], result["completion_tokens"]) == (3.0, 6)
     assert result["cost_usd"] == pytest.approx(0.06)
