@@ -130,6 +130,12 @@ def match(
         found = _kept(path, len(places))
         if found is None:
             found = matcher.match(items[picture].conversation.images, texts)
+            if not np.isfinite(found).all():
+                one = places[int((~np.isfinite(found)).argmax())]
+                raise InputError(
+                    f"{fingerprint}: the logit of {items[picture].id!r} with "
+                    f"{items[int(pairs[one, 1])].id!r} is no finite number; nothing can be ranked by it."
+                )
             _keep(path, found)
         logits[places] = found
     return logits
@@ -145,7 +151,8 @@ def limited(items: Sequence[Item], pictures: int | None) -> list[Item]:
 
 
 def _embedded(encoder: Encoder, items: Sequence[Item]) -> Vectors:
-    """Rows of items that all show pictures, or all say texts."""
+    """Unit rows of items that all show pictures, or all say texts. Raises InputError that names the item
+    whose embedding has no direction."""
     parts = [item.conversation.messages[0].parts for item in items]
     if items[0].conversation.images:
         rows = encoder.embed_images(
@@ -162,7 +169,14 @@ def _embedded(encoder: Encoder, items: Sequence[Item]) -> Vectors:
     means = np.stack(
         [rows[end - len(one) : end].mean(axis=0) for end, one in zip(ends, parts, strict=True)]
     )
-    found: Vectors = (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+    norms = np.linalg.norm(means.astype(np.float64), axis=1)
+    for item, norm in zip(items, norms.tolist(), strict=True):
+        if not np.isfinite(norm) or norm == 0:
+            raise InputError(
+                f"{encoder.name} gave {item.id!r} the embedding of length {norm}; expected finite numbers, "
+                "not all 0: a cosine with it would mean nothing."
+            )
+    found: Vectors = (means / norms[:, None]).astype(np.float32)
     return found
 
 
@@ -193,12 +207,13 @@ def _folder(folder: Path, name: str, encoder: Encoder) -> Path:
 
 
 def _kept(path: Path, rows: int) -> Vectors | None:
-    """What an earlier run kept; None where there is nothing, or a file that is not whole."""
+    """What an earlier run kept; None where there is nothing, or a file that is not whole or holds no numbers."""
     try:
         found: Vectors = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return found if len(found) == rows and found.dtype == np.float32 else None
+    whole = len(found) == rows and found.dtype == np.float32 and np.isfinite(found).all()
+    return found if whole else None
 
 
 def _keep(path: Path, rows: Vectors) -> None:

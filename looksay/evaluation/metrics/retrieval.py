@@ -67,7 +67,15 @@ def retrieval(
 
 
 def ranks(similarity: Array, right: NDArray[np.bool_], *, ties: Ties = "index") -> Ranks:
-    """Per row, how many columns come before its best right column; 0 is first. For `ties` see `retrieval`."""
+    """Per row, how many columns come before its best right column; 0 is first. For `ties` see `retrieval`.
+
+    Raises InputError where a similarity is not a number: nan compares with nothing, and would come first.
+    """
+    if np.isnan(similarity).any():
+        raise InputError(
+            f"{int(np.isnan(similarity).any(axis=1).sum())} of {len(similarity)} rows hold similarities "
+            "that are not numbers (nan); nothing can be ranked."
+        )
     best = np.where(right, similarity, -np.inf).max(axis=1, keepdims=True)
     before: Ranks = (similarity > best).sum(axis=1)
     level = similarity == best
@@ -139,10 +147,6 @@ def _belongs(similarity: Array, image_of: Sequence[int]) -> NDArray[np.bool_]:
         raise InputError(
             f"similarity is {similarity.shape}, and image_of names {len(image_of)} captions. "
             "Expected images by captions, one column per caption."
-        )
-    if np.isnan(similarity).any():
-        raise InputError(
-            "similarity holds values that are not numbers (nan); nothing can be ranked."
         )
     images = np.arange(len(similarity))
     right: NDArray[np.bool_] = images[:, None] == np.asarray(image_of, dtype=np.int64)[None, :]

@@ -338,6 +338,59 @@ def test_pictures_and_words_in_one_item_are_refused(tmp_path: Path) -> None:
         embedding.embed(Oracle(), [item], tmp_path / "out")
 
 
+@dataclass
+class Spoilt(Looker):
+    """Gives text 3 no direction, and cannot look at pairs again."""
+
+    value: float = float("nan")
+
+    def _rows(self, numbers: Sequence[int]) -> Any:
+        rows = super()._rows(numbers)
+        rows[np.array(numbers) == 3] = self.value
+        return rows
+
+    def match(self, images: Sequence[Image], texts: Sequence[str]) -> Any:
+        return np.where(super().match(images, texts) > 0, self.value, 0).astype(np.float32)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
+def test_an_embedding_without_a_direction_is_refused_by_name_and_not_kept(
+    value: float, tmp_path: Path
+) -> None:
+    items = [Item(f"text {n}", Conversation.ask(f"a {n}")) for n in (1, 3)]
+    with pytest.raises(InputError, match="hub:oracle gave 'text 3' the embedding of length"):
+        embedding.embed(Spoilt(value=value), items, tmp_path / "out")
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_logits_that_are_no_numbers_are_refused_by_name_and_not_kept(tmp_path: Path) -> None:
+    items = read("flickr30k", tmp_path / "files")
+    vectors, _ = embedding.embed(Looker(), items, tmp_path / "kept")
+    pairs = _retrieval.candidates(items, vectors, 1)
+    with pytest.raises(
+        InputError, match=r"'picture 1000\.jpg' with 'text 1 of 1000\.jpg' is no finite"
+    ):
+        embedding.match(Spoilt(), "f", items, pairs, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.npy"))
+
+
+def test_kept_vectors_that_are_no_numbers_are_embedded_again(tmp_path: Path) -> None:
+    items = [Item("text 1", Conversation.ask("a 1"))]
+    first, _ = embedding.embed(Oracle(), items, tmp_path)
+    (path,) = tmp_path.rglob("*.npy")
+    np.save(path, first * np.float32("nan"))
+    again, reused = embedding.embed(Oracle(), items, tmp_path)
+    assert (again.tolist(), reused) == (first.tolist(), 0)
+
+
+@pytest.mark.parametrize("name", ["flickr30k", "imagenet_clip"])
+def test_vectors_that_are_no_numbers_find_nothing(name: str, tmp_path: Path) -> None:
+    items = read(name, tmp_path)
+    vectors = np.full((len(items), 2), np.nan, np.float32)
+    with pytest.raises(InputError, match="not numbers"):
+        MODULES[name].score_embeddings(items, vectors, "strict")
+
+
 def test_frames_are_taken_evenly_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number in range(1, 21):
         draw(tmp_path / "long" / f"frame{number}.png", number)
