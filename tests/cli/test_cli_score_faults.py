@@ -200,6 +200,30 @@ def test_what_is_answered_is_scored_if_one_says_so(tmp_path: Path) -> None:
     assert left["figures"] == partial["figures"]
 
 
+def test_two_files_of_one_part_of_pope(tmp_path: Path) -> None:
+    folder = tmp_path / "pope"
+    shutil.copytree(EXAMPLES / "pope", folder)
+    (folder / "older").mkdir()
+    shutil.copy(folder / "coco_pope_random.json", folder / "older" / "coco_pope_random.json")
+    told = refused("pope", folder, folder / "older")
+    assert "are both of the part 'random'; expected one file" in told
+    shutil.copy(folder / "coco_pope_random.json", folder / "coco_pope_popular.json")
+    for name in ("answers_random.json", "answers_random.jsonl", "answers_popular.jsonl"):
+        shutil.copy(folder / "answers.jsonl", folder / name)
+    (folder / "answers.jsonl").unlink()
+    assert "are both of the part 'random'" in refused("pope", folder)
+    (folder / "answers_random.json").unlink()
+    (result,) = scored("pope", folder)
+    assert value(result, "F1, mean of the parts") == 50
+
+
+def test_labels_are_no_answers(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "pope" / "coco_pope_random.json", tmp_path)
+    rows = content(EXAMPLES / "pope" / "coco_pope_random.json")
+    write(tmp_path / "more.jsonl", [{**row, "answer": row["label"]} for row in rows])
+    assert "There are no answers." in refused("pope", tmp_path / "more.jsonl")
+
+
 def test_a_part_of_pope_without_answers(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLES / "pope", tmp_path / "pope")
     folder = tmp_path / "pope"

@@ -37,12 +37,14 @@ _WORDS = re.compile(r"[\W_]+")
 def read(paths: Sequence[Path], compat: Compat, *, partial: bool = False) -> list[Scored]:
     """Parts of one set of answers belong together: their F1s are averaged, as LLaVA-1.5's tables do."""
     files = _files.gathered(paths)
-    labels = {_part(file.path): file for file in files if file.has("text", "label")}
+    labels: dict[str, File] = {}
+    for file in files:
+        if file.has("text", "label"):
+            _once(labels, _part(file.path), file)
     sorted_ = [file for file in files if file.has("question_id", "text", "category")]
-    given = [file for file in files if file.has("answer")]
-    given += [
-        f for f in files if f.has("question_id", "text") and f not in (*labels.values(), *sorted_)
-    ]
+    unlabelled = [file for file in files if not file.has("label")]
+    given = [file for file in unlabelled if file.has("answer")]
+    given += [f for f in unlabelled if f.has("question_id", "text") and f not in (*sorted_, *given)]
     if not labels or not given:
         lacking = "answers" if labels else "questions with labels"
         raise _files.unknown(files, "pope", f"There are no {lacking}.", EXPECTS)
@@ -63,6 +65,15 @@ def _part(path: Path) -> str:
     return _WORDS.split(path.stem)[-1]
 
 
+def _once(found: dict[str, File], part: str, file: File) -> None:
+    if part in found:
+        raise InputError(
+            f"{found[part].path} and {file.path} are both of the part {part!r}; expected one file. "
+            "Name the files that belong together."
+        )
+    found[part] = file
+
+
 def _sets(given: Sequence[File], labels: Mapping[str, File]) -> dict[str, dict[str, File]]:
     """Files of answers by what their names have beside the part: answers_random, answers_popular → answers."""
     found: dict[str, dict[str, File]] = {}
@@ -75,7 +86,7 @@ def _sets(given: Sequence[File], labels: Mapping[str, File]) -> dict[str, dict[s
                 "name the file for one of them, as answers_random.jsonl."
             )
         rest = "_".join(word for word in words if word != parts[0]) or "answers"
-        found.setdefault(rest, {})[parts[0]] = file
+        _once(found.setdefault(rest, {}), parts[0], file)
     return found
 
 
