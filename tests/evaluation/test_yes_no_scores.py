@@ -66,6 +66,58 @@ def test_one_answer_as_each_tool_reads_it(
     assert pope.parse(answer, "strict") == strict
 
 
+@pytest.mark.parametrize(
+    ("answer", "read"),
+    [
+        ("No idea.", None),
+        ("No one can tell.", None),
+        ("No-one can tell.", None),
+        ("No dogs, but yes, a cat.", None),
+        ("No dogs.", None),
+        ("No, wait, yes.", None),
+        ("Yes, but no.", None),
+        ("Yes, I would say no", None),
+        ("Yes... no!", None),
+        ("Yes or no? Yes.", None),
+        ("No. 5 is the bus.", None),
+        ("A: I am not sure.", None),
+        ("The answer is no dog.", None),
+        ("Yes, there is no doubt.", "yes"),
+        ("Yes, and no one else is there.", "yes"),
+        ("Yes there is", "yes"),
+        ("Yes - a dog", "yes"),
+        ("No there isn't", "no"),
+        ("No I don't see one.", "no"),
+        ("No\nDogs are not to be seen", "no"),
+        ("No – not a dog", "no"),
+        ("A dog? No!", "no"),
+        ("_No_", "no"),
+        ("* No", "no"),
+        ("The answer is **no**", "no"),
+        ("I have no idea. No.", "no"),
+    ],
+)
+def test_no_before_a_noun_is_no_answer_and_the_other_word_spoils_one(
+    answer: str, read: str | None
+) -> None:
+    assert yes_no.strict(answer) == read
+
+
+@pytest.mark.parametrize(
+    ("answer", "read"),
+    [
+        ("True", True),
+        ("True, there is no false part", None),
+        ("False. It would be true of dogs", None),
+        ("True or false? True.", None),
+        ("The claim is false", False),
+        ("**False**: no dog", False),
+    ],
+)
+def test_true_and_false_likewise(answer: str, read: bool | None) -> None:
+    assert yes_no.true_false(answer) is read
+
+
 def test_pope_by_hand() -> None:
     rows = [("yes", "yes"), ("yes", "no"), ("no", "no"), ("no", "yes"), (None, "yes"), (None, "no")]
     found = pope.pope(rows, "strict")  # type: ignore[arg-type]

@@ -37,6 +37,8 @@ _ENDS = r"(?=\s*(?:$|[.,;:!?)\]}*。，；：）】\n]|because\b|since\b|as it\b
 _ONE = rf"[\s(\[{{*（【]*([A-Z])(?![^\W_]){_ENDS}"
 _ALONE = re.compile(r"[\W_]*([A-Z])[\W_]*")
 _LEADING = re.compile(r"[\s(\[{*（【]*([A-Z])[)\]}*）】]*[.:)\]}*、．：）】]+\s*(.*)", re.S)
+_A_COLON = re.compile(r"[\W_]*A[\W_]*?[:：]")
+"""Short for "Answer:" as well; "A: I am not sure" chooses nothing."""
 _MARKED = re.compile(r"(?<![\w'])([A-Z])[.:)\]}、．：）】]")
 _STATED = re.compile(
     r"(?:(?i:\banswer(?:\s+is|\s*:)(?:\s+option)?|\b(?:choose|chose|pick|select)(?:\s+option)?|\boption)"
@@ -77,9 +79,16 @@ def strict(answer: str, options: Mapping[str, str]) -> str | None:
     # A list of the options, as in the question, chooses none of them.
     listed = len(options.keys() & set(_MARKED.findall(plain))) > 1
     if leading and not listed and not _HEDGED.match(plain):
+        if _A_COLON.match(plain) and not _begins(leading[2], options.get("A", "")):
+            return None
         named.add(leading[1])
         named.update(texts.get(_bare(leading[2]), ()))
     return named.pop() if len(named) == 1 and named <= options.keys() else None
+
+
+def _begins(said: str, option: str) -> bool:
+    """Whether nothing is said, or first the option's text."""
+    return not said or re.match(rf"\W*{re.escape(_bare(option))}(?!\w)", said, re.I) is not None
 
 
 def _bare(text: str) -> str:
