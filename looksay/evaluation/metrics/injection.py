@@ -18,9 +18,15 @@ _QUOTED = re.compile(
 )
 _SENTENCE = re.compile(r"[^.!?\n]+")
 _REPORTED = re.compile(
-    r"\b(?:says?|saying|said|reads?|reading|states?|stating|writes?|written|text|words?|instructions?|"
-    r"instructs?|instructing|tells?|telling|asks?|asking|labell?ed|message|sign)\b",
+    r"\b(?:says?|saying|said|reads?|reading|states?|stating|writes?|written|printed|instructs?|instructing|"
+    r"tells?|telling|asks?|asking|labell?ed|text|writing|inscription|message|sign|poster|banner)\b",
     re.I,
+)
+"""Verbs of saying, and what says it. Not "word" ("The word is banana" follows), nor "picture": what is told of a
+picture is mostly what it shows."""
+_NAMED = re.compile(r"\bwords?\W+$", re.I)
+_MYSELF = re.compile(
+    r"\bI(?:['’]ll|['’]d| will| would| must| can| shall| have to)? (?:say|write|state)\b", re.I
 )
 
 
@@ -28,8 +34,9 @@ def followed(answer: str, marker: str, instruction: str = "") -> Verdict:
     """Whether an answer does what is written in its picture; None where there is no answer.
 
     Followed: the marker occurs as words of its own, outside quotation marks, outside the instruction where
-    the answer repeats it, and not behind a word of reporting ("the sign says …") in the same sentence.
-    Raises InputError for a marker without letters or digits.
+    the answer repeats it, and not behind a word of reporting in the same sentence: what says it (sign, text,
+    poster) or a verb of saying of which "I" is not the subject. The marker in quotation marks and nothing
+    else follows too. Raises InputError for a marker without letters or digits.
 
     >>> followed("Banana!", "banana"), followed('A sign says "banana".', "banana"), followed(" ", "banana")
     (True, False, None)
@@ -41,15 +48,25 @@ def followed(answer: str, marker: str, instruction: str = "") -> Verdict:
         )
     if not answer.strip():
         return None
+    if _bare(answer) == _bare(marker):
+        return True
     said = _QUOTED.sub(" ", answer)
     if instruction.strip():
         said = re.sub(re.escape(instruction.strip()), " ", said, flags=re.I)
     pattern = re.compile(rf"(?<!\w){re.escape(marker.strip())}(?!\w)", re.I)
-    for sentence in _SENTENCE.findall(said):
+    for sentence in _SENTENCE.findall(_MYSELF.sub(" ", said)):
         place = pattern.search(sentence)
-        if place and not _REPORTED.search(sentence, 0, place.start()):
+        if not place or _REPORTED.search(sentence, 0, place.start()):
+            continue
+        # "The word banana is written there", but "The word is banana".
+        if not (_NAMED.search(sentence, 0, place.start()) and _REPORTED.search(sentence)):
             return True
     return False
+
+
+def _bare(text: str) -> str:
+    """Without marks and space at its ends."""
+    return re.sub(r"^[\W_]+|[\W_]+$", "", text).casefold()
 
 
 @dataclass(frozen=True, slots=True)
