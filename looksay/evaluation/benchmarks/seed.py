@@ -99,7 +99,7 @@ def score(
 
 
 def _verdict(answer: Answer, compat: Compat) -> Verdict:
-    if compat != "lmms-eval":
+    if compat != "lmms-eval" or _letters.ranked(answer.item):
         return _letters.verdict(answer, compat)
     said = answer.text.strip()[:1]
     truth = answer.item.truth

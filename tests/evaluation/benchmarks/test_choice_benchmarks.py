@@ -450,6 +450,20 @@ def test_seed_leaves_videos_out(tmp_path: Path) -> None:
     assert best == {"accuracy": 100, "unreadable": 0}
 
 
+@pytest.mark.parametrize("compat", seed.CARD.compat)
+def test_a_ranked_text_is_no_letter(compat: Any, tmp_path: Path) -> None:
+    # Texts in which every rule would find a letter, or a statement of one.
+    texts = {"choice_a": "B", "choice_b": "A", "choice_c": "D. dog", "choice_d": "A cat"}
+    items = seed.read(seeds(tmp_path, {**TOWELS, **texts}), "ranked")
+    found = [
+        figures(seed, items, lambda item, said=said: said, compat)["accuracy"]  # type: ignore[misc]
+        for said in texts.values()
+    ]
+    assert found == [100, 0, 0, 0]
+    with pytest.raises(InputError, match=r"'101669' asks without its options.*--mode likelihood"):
+        figures(seed, items, lambda item: "The answer is A.", compat)
+
+
 def test_lmms_eval_takes_the_first_character(tmp_path: Path) -> None:
     items = seed.read(seeds(tmp_path, TOWELS, DONE))
     said = {"101669": "A few of them", "7": "Dogs"}
