@@ -68,12 +68,16 @@ def read(folder: Path, variant: str = "test") -> list[Item]:
 
 
 def judge(answers: Sequence[Answer]) -> list[Item]:
-    """What the text model is asked: every question that both have answered, and differently."""
+    """What the text model is asked: every question that both have answered, and differently, as either set of
+    rules reads them; so one set of decisions serves both."""
     return [
         Item(a.item.id, Conversation.ask(_question(a)), max_tokens=_TOKENS)
-        for a in answers
-        if _read(a, "strict").differ
+        for a in _differing(answers)
     ]
+
+
+def _differing(answers: Sequence[Answer]) -> list[Answer]:
+    return [a for a in answers if any(_read(a, compat).differ for compat in CARD.compat)]
 
 
 def _question(answer: Answer) -> str:
@@ -114,11 +118,10 @@ def score(
     """Accuracy with the text model's decisions, by slice; then of the text model where it has an answer and
     the other's elsewhere (LLaVA's "complement"), of each alone, and of whoever is right of the two.
 
-    Where one of the two cannot be read, the other's answer stands. A decision that cannot be read raises
+    Where one of the two cannot be read by these rules, the other's answer stands. A decision that cannot be read raises
     InputError; official takes the judged model's own answer instead, as LLaVA's script does.
     """
-    differing = [a for a in answers if _read(a, "strict").differ]
-    decided = verdicts_of(differing, verdicts, str)
+    decided = verdicts_of(_differing(answers), verdicts, str)
     last: dict[str, Verdict] = {}
     complement: dict[str, Verdict] = {}
     own: dict[str, Verdict] = {}
@@ -129,7 +132,7 @@ def score(
         either = said.text if said.text is not None else said.own
         complement[one] = scienceqa.verdict(either, right)
         final = said.own if said.own is not None else said.text
-        if one in decided:
+        if said.differ:
             final = _decision(a, decided[one], said.own, compat)
         last[one] = scienceqa.verdict(final, right)
     upper = {one: bool(own[one]) or bool(text[one]) for one in own}

@@ -245,6 +245,26 @@ def test_a_decision_that_cannot_be_read_is_no_score(tmp_path: Path) -> None:
     assert found["accuracy IMG"] == 100
 
 
+def test_the_text_model_decides_where_only_one_set_of_rules_reads_both(tmp_path: Path) -> None:
+    items = decided(tmp_path)
+    # LLaVA's script reads C and nothing else; to strict, two are named.
+    own = {"5": "The answer is C, not option B.", "4": "The answer is B.", "11": "B"}
+    asked = scienceqa_judged.judge([Answer(item, own[item.id]) for item in items])
+    assert [item.id for item in asked] == ["5"]
+
+    def found(compat: Any, final: str) -> float:
+        said = figures(
+            scienceqa_judged, items, lambda item: own[item.id], compat, lambda item: final
+        )
+        return said["accuracy IMG"]
+
+    assert found("official", "The answer is C.") == 100
+    assert found("official", "The answer is A.") == 0
+    # strict reads the text model alone, who says A: no decision is wanted, and none can be at fault.
+    assert found("strict", "The answer is C.") == 0
+    assert found("strict", "Hard to say.") == 0
+
+
 def test_the_text_models_answers_must_all_be_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"text_answers.json: there is no answer to problem '4'"):
         decided(tmp_path, {"5": "The answer is A."})
