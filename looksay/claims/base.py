@@ -120,11 +120,12 @@ def chosen(wanted: Sequence[str]) -> dict[str, Claim]:
 def _of(name: str) -> tuple[Claim, ...]:
     claims: tuple[Claim, ...] = plugins.load(PACKAGE, name, "family with claims").CLAIMS
     for claim in claims:
-        _check(f"{name}/{claim.name}", claim)
+        check(f"{name}/{claim.name}", claim)
     return claims
 
 
-def _check(name: str, claim: Claim) -> None:
+def check(name: str, claim: Claim) -> None:
+    """Raise InputError where a claim's arms are no two or more, or it speaks of others."""
     arms = [arm.name for arm in claim.arms]
     told = {arm for column in claim.reported for arm in column.values} | {*(claim.sighted or ())}
     if len(arms) < 2 or len(set(arms)) < len(arms) or told - set(arms):
