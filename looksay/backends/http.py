@@ -12,7 +12,7 @@ import re
 import ssl
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -317,13 +317,14 @@ class Courier:
         refusal = last.refusal or (last.text if is_refusal(last.text) else "")
         if refusal or last.finish == "refusal":
             said = self.scrub(refusal or last.text or "no reason given")
-            return finish("refusal", error=f"the model refused: {said[:200]}")
+            refused = finish("refusal", error=f"the model refused: {said[:200]}")
+            return replace(refused, details={**refused.details, "refused": self.scrub(last.text)})
         if last.text:
             return finish(last.finish, last.text)
         if last.finish == "length":
             spent = f"all {options.max_tokens} tokens went into thinking: raise max_tokens"
-            return finish("error", error=f"empty answer ({spent})")
-        return finish("error", error="empty answer")
+            return finish("length", error=f"empty answer ({spent})")
+        return finish("stop", error="empty answer")
 
 
 _BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=30.0) + tenacity.wait_random(0.0, 0.5)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,11 +24,12 @@ from looksay.cli.options import (
     WorkersOption,
     app,
 )
-from looksay.errors import InputError, MissingDependency, UnknownName
+from looksay.errors import InputError, LooksayError, MissingDependency, UnknownName
 
 if TYPE_CHECKING:
     from looksay.backends.base import Backend, Encoder, LoadOptions
-    from looksay.evaluation.benchmark import Benchmark, Embedded, Item
+    from looksay.evaluation.benchmark import Compat, Item
+    from looksay.evaluation.run import Result
 
 
 @app.command(rich_help_panel=MEASURE)
@@ -72,8 +75,14 @@ def evaluate(
         ),
     ] = False,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", min=1, help="At most so many tokens per answer.")
-    ] = 300,
+        int | None,
+        typer.Option(
+            "--max-tokens",
+            min=1,
+            help="At most so many tokens per answer.",
+            show_default="300, or as the benchmark says",
+        ),
+    ] = None,
     samples: Annotated[
         int, typer.Option("--samples", min=1, help="Bootstrap samples of an interval.")
     ] = 1000,
@@ -114,37 +123,58 @@ def evaluate(
         quantize=quantize,
         trust_remote_code=trust_remote_code,
     )
-    chosen = [(name, *_read(name, data, limit)) for name in _listed(on, "--on")]
+    rules = _rules(compat)
+    parts = [_read(name, data, limit, as_json) for name in _listed(on, "--on")]
+    _check(parts, rules, mode == "likelihood", judge, rerank)
+    if max_tokens:
+        parts = [
+            replace(part, items=[replace(item, max_tokens=max_tokens) for item in part.items])
+            for part in parts
+        ]
     reader = _loaded(judge, how, as_json) if judge else None
-    shared: dict[str, Any] = {"compat": _rules(compat), "samples": samples, "seed": seed}
-    results = []
-    for model in _listed(models, "the models"):
-        loaded: dict[bool, Any] = {}  # as a dual encoder, and as what answers
-        for name, benchmark, items in chosen:
-            embeds = _embeds(benchmark)
-            if embeds not in loaded:
-                loaded[embeds] = (_encoder if embeds else _loaded)(model, how, as_json)
-            given: Any = (loaded[embeds], name, benchmark, items, out)
-            with console.progress(f"{model} on {name}", len(items), as_json) as tell:
-
-                def count(tell: Callable[[None], None] = tell) -> None:
-                    tell(None)
-
-                if embeds:
-                    result = embedding.evaluate(*given, rerank=rerank, on_item=count, **shared)
-                else:
-                    result = running.evaluate(
-                        *given,
-                        options=Options(max_tokens=max_tokens, timeout_s=timeout),
-                        likelihood=mode == "likelihood",
-                        judge=reader,
-                        on_answer=count,
-                        **shared,
+    asking: dict[str, Any] = {
+        "options": Options(max_tokens=max_tokens or 300, timeout_s=timeout),
+        "likelihood": mode == "likelihood",
+        "judge": reader,
+    }
+    pairs = [(model, part) for model in _listed(models, "the models") for part in parts]
+    results: list[Result] = []
+    loaded: dict[tuple[str, bool], Any] = {}
+    try:
+        for model, part in pairs:
+            embeds = _embeds(part.benchmark)
+            try:
+                if (model, embeds) not in loaded:
+                    loaded.clear()  # one model at a time is in memory
+                    gc.collect()
+                    loaded[model, embeds] = (_encoder if embeds else _loaded)(model, how, as_json)
+                with console.progress(f"{model} on {part.name}", len(part.items), as_json) as tell:
+                    results.append(
+                        (embedding if embeds else running).evaluate(
+                            loaded[model, embeds],
+                            part.name,
+                            part.benchmark,
+                            part.items,
+                            out,
+                            compat=rules,
+                            whole=part.whole,
+                            samples=samples,
+                            seed=seed,
+                            **({"rerank": rerank} if embeds else asking),
+                            **{"on_item" if embeds else "on_answer": partial(tell, None)},
+                        )
                     )
-            results.append(result)
-    found = report.record(results, samples=samples, seed=seed)
-    report.write(found, out)
-    pages.write(found, results, out)
+            except LooksayError as error:
+                if len(pairs) == 1:
+                    raise
+                results.append(
+                    running.failed(model, part.name, rules, part.items, str(error), part.whole)
+                )
+    finally:  # also what was measured before somebody stopped it
+        if results:
+            found = report.record(results, samples=samples, seed=seed)
+            report.write(found, out)
+            pages.write(found, results, out)
     if as_json:
         console.print_json(found)
     else:
@@ -152,6 +182,36 @@ def evaluate(
         console.out.print(escape(f"\nEvery answer is in {out}; read {out / 'report.html'}."))
     if any(result.failures for result in results):
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A benchmark, or a part of one, as it is asked."""
+
+    name: str
+    benchmark: Any
+    items: list[Item]
+    whole: int
+    """Items that there are without --limit."""
+
+
+def _check(
+    parts: list[_Part], rules: Compat, likelihood: bool, judge: str | None, rerank: bool
+) -> None:
+    """Raise InputError, before anything is loaded or asked, for what cannot be measured."""
+    from looksay.evaluation import run as running
+
+    asked = [part for part in parts if not _embeds(part.benchmark)]
+    for part in asked:
+        running.check(part.name, part.benchmark, part.items, rules, likelihood, bool(judge))
+    for option, used, idle in (
+        ("--mode likelihood", likelihood, not asked),
+        ("--rerank", rerank, len(asked) == len(parts)),
+        ("--judge", judge, not any(hasattr(part.benchmark, "judge") for part in asked)),
+    ):
+        if used and idle:
+            named = ", ".join(part.name for part in parts)
+            raise InputError(f"{option} does nothing for {named}. Leave it out.")
 
 
 def _listed(names: str, what: str) -> list[str]:
@@ -171,7 +231,7 @@ def _rules(name: str) -> Any:
     return name
 
 
-def _read(name: str, data: Path, limit: int | None) -> tuple[Benchmark, list[Item]]:
+def _read(name: str, data: Path, limit: int | None, as_json: bool) -> _Part:
     from looksay.evaluation import benchmark as benchmarks
     from looksay.evaluation import embedding
     from looksay.evaluation.run import limited, missing
@@ -179,7 +239,8 @@ def _read(name: str, data: Path, limit: int | None) -> tuple[Benchmark, list[Ite
     found, variant = benchmarks.load(name)
     folder = data / name.partition("/")[0]
     try:
-        items = benchmarks.checked(found.read(folder, variant), name)
+        with console.spinner(f"Reading {name}", as_json):
+            items = benchmarks.checked(found.read(folder, variant), name)
     except InputError as error:
         lacking = missing(folder, found)
         if not lacking:
@@ -189,10 +250,11 @@ def _read(name: str, data: Path, limit: int | None) -> tuple[Benchmark, list[Ite
             f"{error}\n{found.CARD.title} reads what is not there (a part needs not all of it):\n{told}\n"
             f"It is to be had at {found.CARD.where} ({found.CARD.licence}). Another folder: --data DIR"
         ) from error
-    return found, (embedding.limited if _embeds(found) else limited)(items, limit)
+    kept = (embedding.limited if _embeds(found) else limited)(items, limit)
+    return _Part(name, found, kept, len(items))
 
 
-def _embeds(benchmark: Benchmark | Embedded) -> bool:
+def _embeds(benchmark: Any) -> bool:
     """Whether it is for dual encoders, which answer nothing."""
     return hasattr(benchmark, "score_embeddings")
 

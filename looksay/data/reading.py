@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
 
 from PIL import Image as Pillow
@@ -125,11 +125,26 @@ class Place:
             self.fail(f"{key!r} should be {' or '.join(known)}; found {text!r}.")
         return text
 
+    def once(self, name: object, seen: set[Any], what: str) -> None:
+        """Fail where `name` was `seen` already; else it is from now on."""
+        if name in seen:
+            self.fail(f"this {what} was there before.")
+        seen.add(name)
+
+    def inside(self, folder: Path, name: str) -> Path:
+        """The path of that name in the folder. A name that a file gives must not lead elsewhere, on any system:
+        no root, no drive, no way up. Links in the folder are the user's own, and followed."""
+        windows = PureWindowsPath(name)  # knows both kinds of slashes
+        if windows.drive or windows.root or ".." in windows.parts:
+            self.fail(f"the name {name[:80]!r} leads out of {folder}; expected a path inside it.")
+        return folder / name
+
     def image(self, folder: Path, name: str, *also: str) -> Image:
         """The image of that name (or of a name in `also`) in the folder: there, and opened as a picture."""
         if name.startswith(("http://", "https://", "data:")):
             self.fail(f"the image {name[:60]!r} is an address; expected the name of a file.")
-        path = next((folder / one for one in (name, *also) if (folder / one).is_file()), None)
+        paths = [self.inside(folder, one) for one in (name, *also)]
+        path = next((one for one in paths if one.is_file()), None)
         if path is None and not folder.is_dir():
             self.fail(f"the image {name!r} was looked for in {folder}, which is no folder.")
         if path is None:
@@ -178,7 +193,9 @@ def kind(value: Any) -> str:
 
 def save_json(path: Path, content: Any) -> None:
     """Write JSON in one step: the old file or the new one, never half of one."""
-    write(path, json.dumps(content, ensure_ascii=False, indent=1).encode())
+    text = json.dumps(content, ensure_ascii=False, indent=1)
+    # A lone surrogate, such as a server leaves that cuts a text, becomes JSON's own escape.
+    write(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write(path: Path, data: bytes) -> None:

@@ -87,6 +87,19 @@ class Answer:
     text: str
 
 
+class UnreadableVerdicts(InputError):
+    """Replies of a judge that are no verdicts: calls that failed, to be made again.
+
+    `faults`: item's id → what was found and expected.
+    """
+
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        self.faults = dict(faults)
+        name, fault = next(iter(self.faults.items()))
+        more = f" ({len(self.faults) - 1} more alike)" if len(self.faults) > 1 else ""
+        super().__init__(f"Item {name!r}: {fault}{more}")
+
+
 class Benchmark(Protocol):
     """A module of looksay.evaluation.benchmarks, or one that an entry point of that group names."""
 

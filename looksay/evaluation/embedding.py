@@ -23,7 +23,7 @@ from looksay.data.reading import write
 from looksay.errors import InputError
 from looksay.evaluation import measures
 from looksay.evaluation.benchmark import Compat, Embedded, Item, Reranked
-from looksay.evaluation.journal import digest
+from looksay.evaluation.journal import data, digest
 from looksay.evaluation.run import Asked, Figure, Result, clusters
 from looksay.types import Completion, Image
 
@@ -42,6 +42,7 @@ def evaluate(
     *,
     compat: Compat = "strict",
     rerank: bool = False,
+    whole: int = 0,
     samples: int = measures.SAMPLES,
     seed: int = 0,
     on_item: Callable[[], None] | None = None,
@@ -83,7 +84,8 @@ def evaluate(
         compat,
         Asked(tuple(items), done, reused),
         figures=tuple(figures),
-        data=_key("", *(f"{item.id} {one}" for item in items for one in _digests(item)))[:16],
+        data=data(items),
+        whole=whole or len(items),
     )
 
 

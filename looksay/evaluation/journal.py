@@ -9,26 +9,43 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from looksay.errors import InputError, plainly
-from looksay.types import Completion, Conversation, Image, Options
+from looksay.evaluation.benchmark import Item
+from looksay.types import Completion, Image, Options
 
 
-def key(fingerprint: str, item: str, conversation: Conversation, options: Options) -> str:
-    """What an answer depends on: model, item, prompt with its pictures, and options (not the time limit)."""
-    asked = [
-        [message.role, [digest(p) if isinstance(p, Image) else p for p in message.parts]]
-        for message in conversation.messages
-    ]
+def key(fingerprint: str, item: Item, options: Options) -> str:
+    """What an answer depends on: model, item, prompt with its pictures, the choices that there are, and
+    options (not the time limit)."""
     how = asdict(options)
     del how["timeout_s"]
-    text = json.dumps([fingerprint, item, asked, how], ensure_ascii=False, sort_keys=True)
+    text = json.dumps([fingerprint, item.id, *asked(item), how], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def asked(item: Item) -> list[Any]:
+    """What an item asks: its messages, pictures as their digests, and its choices."""
+    messages = [
+        [message.role, [digest(p) if isinstance(p, Image) else p for p in message.parts]]
+        for message in item.conversation.messages
+    ]
+    return [messages, list(item.choices)]
+
+
+def data(items: Sequence[Item]) -> str:
+    """Digest of what is asked and of what answers are held to: equal where two runs answered the same."""
+    total = hashlib.sha256()
+    for item in items:
+        truth = json.dumps(dict(item.truth), sort_keys=True, default=str)
+        total.update(json.dumps([item.id, *asked(item), truth]).encode())
+    return total.hexdigest()[:16]
 
 
 def digest(image: Image) -> str:
@@ -49,20 +66,30 @@ def _of_file(path: Path, changed_ns: int, size: int) -> str:
 
 
 class Journal:
-    """Read once, then appended to. A line that a kill cut off is cut away; what it held is asked again."""
+    """Read once, then appended to. A line that a kill cut off is cut away; what it held is asked again.
+
+    One process at a time: a lock of SQLite's stands beside the file, which the system lifts however a process
+    ends. Raises InputError where another holds it, or the file cannot be written or read.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._rows: dict[str, Mapping[str, Any]] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = sqlite3.connect(path.with_suffix(".lock"), timeout=0, isolation_level=None)
+            self._lock.execute("BEGIN EXCLUSIVE")
             self._file = path.open("a+b")
+        except sqlite3.OperationalError as error:
+            raise InputError(
+                f"{path} is being written by another run ({error}). Wait for it, or choose another --out."
+            ) from error
         except OSError as error:
             raise InputError(f"{path} cannot be written: {plainly(error)}.") from error
         try:
             self._read()
         except BaseException:
-            self._file.close()
+            self.__exit__()
             raise
 
     def _read(self) -> None:
@@ -80,13 +107,15 @@ class Journal:
                     "(what it held is then asked again), or choose another --out."
                 ) from error
             whole += len(line)
-        self._file.truncate(whole)
+        if whole < self._file.tell():
+            self._file.truncate(whole)
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        self._lock.close()
 
     def get(self, key: str) -> Completion | None:
         """The answer that was given under this key, None where there is none or its call failed."""
@@ -105,7 +134,8 @@ class Journal:
             **{name: getattr(completion, name) for name in _KEPT},
         }
         self._rows[key] = row
-        self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        # ASCII: a server may cut an answer in the middle of a surrogate pair.
+        self._file.write(json.dumps(row).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 

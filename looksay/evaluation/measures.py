@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 SAMPLES = 1000
 """Resamples of an interval, and swaps of a test, unless told otherwise."""
 _CHUNK = 2**22
-"""Random numbers held at once."""
+"""Counts held at once."""
 
 
 def share(part: float, whole: float) -> float:
@@ -127,19 +127,16 @@ def difference(
         return _values(second, after) - _values(first, before)
 
     value = float(apart(*(sums.sum(axis=0, keepdims=True) for sums in pair))[0])
-    drawn = apart(_resampled(pair[0], samples, seed), _resampled(pair[1], samples, seed))
-    low, high = _tails(drawn, level)
-    count = len(pair[0])
-    moved = pair[1] - pair[0]
-    as_large = 0
-    draw = np.random.default_rng(seed)
-    for size in _chunks(samples, count):
-        # Swapping a cluster's answers moves its own difference from one sum to the other.
-        swaps = draw.integers(2, size=(size, count)).astype(np.float64) @ moved
-        swapped = apart(pair[0].sum(axis=0) + swaps, pair[1].sum(axis=0) - swaps)
-        # Rounding must not make an equal difference smaller.
-        as_large += int((np.abs(swapped) >= abs(value) - 1e-9 * first.scale).sum())
-    return Difference(value, low, high, (1 + as_large) / (1 + samples), len(ids), count)
+    width = pair[0].shape[1]
+    drawn = _resampled(np.hstack(pair), samples, seed)
+    low, high = _tails(apart(drawn[:, :width], drawn[:, width:]), level)
+    # Swapping a cluster's answers moves its own difference from one sum to the other.
+    moved, times = np.unique(pair[1] - pair[0], axis=0, return_counts=True)
+    swaps = np.random.default_rng(seed).binomial(times, 0.5, size=(samples, len(times))) @ moved
+    swapped = apart(pair[0].sum(axis=0) + swaps, pair[1].sum(axis=0) - swaps)
+    # Rounding must not make an equal difference smaller.
+    as_large = int((np.abs(swapped) >= abs(value) - 1e-9 * first.scale).sum())
+    return Difference(value, low, high, (1 + as_large) / (1 + samples), len(ids), len(pair[0]))
 
 
 def _check(samples: int, level: float) -> None:
@@ -164,26 +161,25 @@ def _summed(measure: Measure, ids: list[str], clusters: Mapping[str, str] | None
     return sums
 
 
-def _chunks(samples: int, count: int) -> list[int]:
-    most = max(1, _CHUNK // max(1, count))
-    return [min(most, samples - start) for start in range(0, samples, most)]
-
-
 def _values(measure: Measure, sums: Array) -> Array:
     """The measure's value, scaled, for each row of sums (n, k)."""
     return np.array([measure.value(*row) for row in sums.tolist()]) * measure.scale
 
 
 def _resampled(sums: Array, samples: int, seed: int) -> Array:
-    """Sums (samples, k) over clusters drawn with replacement; the same seed draws the same clusters."""
-    count = len(sums)
+    """Sums (samples, k) over clusters drawn with replacement; the same seed draws the same clusters.
+
+    Clusters with equal sums are the same to a sum, so it is drawn how often each kind of them comes: 100,000
+    answers that are right or wrong are two kinds.
+    """
+    kinds, times = np.unique(sums, axis=0, return_counts=True)
     draw = np.random.default_rng(seed)
-    found = []
-    for size in _chunks(samples, count):
-        drawn = draw.integers(count, size=(size, count))
-        offset = drawn + count * np.arange(size)[:, None]
-        times = np.bincount(offset.ravel(), minlength=size * count).reshape(size, count)
-        found.append(times @ sums)
+    share = times / times.sum()
+    size = max(1, _CHUNK // len(kinds))
+    found = [
+        draw.multinomial(times.sum(), share, size=min(size, samples - start)) @ kinds
+        for start in range(0, samples, size)
+    ]
     resampled: Array = np.concatenate(found)
     return resampled
 

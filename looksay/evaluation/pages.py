@@ -14,7 +14,7 @@ from jinja2 import Environment, select_autoescape
 from looksay.data.reading import write as write_file
 from looksay.errors import UnreadablePhoto
 from looksay.evaluation import published
-from looksay.evaluation.report import number
+from looksay.evaluation.report import number, part
 from looksay.evaluation.run import Result
 from looksay.images import load_rgb
 from looksay.types import Image
@@ -30,7 +30,7 @@ def write(found: Mapping[str, Any], results: Sequence[Result], folder: Path) -> 
     """report.html and report.md in `folder`, each written in one step; returns their paths."""
     pages = {"report.html": html(found, results), "report.md": markdown(found)}
     for name, text in pages.items():
-        write_file(folder / name, text.encode())
+        write_file(folder / name, text.encode("utf-8", "replace"))
     return [folder / name for name in pages]
 
 
@@ -88,6 +88,7 @@ def markdown(found: Mapping[str, Any]) -> str:
             f"| {name} | " + " | ".join(_cell(cells.get(model)) for model in names) + " |"
             for name, cells in table["rows"].items()
         ]
+        lines += [f"\n{model['model']}{part(model)}." for model in table["models"] if part(model)]
         lines += [
             f"\n{model['model']}: not scored, {model['failed']} of {model['asked']} calls failed."
             for model in table["models"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
@@ -43,6 +43,8 @@ def record(
         "published": published.rows(
             (result.benchmark, figure.measure.name, figure.measure.kind)
             for result in results
+            # Figures of a part compare with no one's.
+            if len(result.asked.items) == result.whole
             for figure in result.figures
         ),
     }
@@ -62,6 +64,7 @@ def _result(result: Result) -> dict[str, Any]:
         "judge_fingerprint": result.judge_fingerprint,
         "options": options,
         "asked": len(result.asked.items),
+        "whole": result.whole,
         "reused": result.asked.reused,
         "cut": result.cut,
         "failed": len(result.failures),
@@ -118,6 +121,13 @@ def _differences(first: Result, second: Result, samples: int, seed: int) -> list
     return rows
 
 
+def part(result: Mapping[str, Any]) -> str:
+    """ ", 20 of 5,000 items" where a part was asked, whose figures compare with no one's; else empty."""
+    if result["asked"] == result["whole"]:
+        return ""
+    return f", {result['asked']:,} of {result['whole']:,} items"
+
+
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
 
@@ -133,7 +143,7 @@ def table(found: dict[str, Any]) -> str:
     for result in found["results"]:
         rules = f", rules: {result['compat']}"
         judge = f", judged by {result['judge']}" if result["judge"] else ""
-        lines.append(f"{result['model']} on {result['benchmark']}{rules}{judge}")
+        lines.append(f"{result['model']} on {result['benchmark']}{part(result)}{rules}{judge}")
         if result["failed"]:
             lines += [
                 f"  not scored: {result['failed']} of {result['asked']} calls failed, and a failed call is no "

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -13,8 +13,15 @@ from typing import cast
 from looksay.backends.base import Backend, Ranker
 from looksay.errors import BackendError, InputError, LooksayError
 from looksay.evaluation import measures
-from looksay.evaluation.benchmark import Answer, Benchmark, Compat, Item, Judged
-from looksay.evaluation.journal import Journal, digest, key
+from looksay.evaluation.benchmark import (
+    Answer,
+    Benchmark,
+    Compat,
+    Item,
+    Judged,
+    UnreadableVerdicts,
+)
+from looksay.evaluation.journal import Journal, data, key
 from looksay.evaluation.measures import Interval, Measure
 from looksay.evaluation.memory import Peak
 from looksay.types import Completion, Conversation, Options
@@ -74,6 +81,8 @@ class Result:
     """As the benchmark gives them, then the first of them for every type of item."""
     data: str = ""
     """Digest of items, prompts and pictures: two results with the same one answered the same."""
+    whole: int = 0
+    """Items of the benchmark; more than were asked where a part was chosen."""
     options: Options = field(default_factory=Options)
 
     @property
@@ -100,6 +109,7 @@ def evaluate(
     compat: Compat = "strict",
     likelihood: bool = False,
     judge: Backend | None = None,
+    whole: int = 0,
     samples: int = measures.SAMPLES,
     seed: int = 0,
     on_answer: Callable[[], None] | None = None,
@@ -107,19 +117,24 @@ def evaluate(
     """Ask `backend` every item that `folder` holds no answer to, have the judge read them where the
     benchmark wants one, and score.
 
-    With `likelihood` the answer is the most likely of an item's choices. Killed and started again it asks
+    With `likelihood` the answer is the most likely of an item's choices. `whole`: how many items the benchmark
+    has, where `items` is a part of it. A reply of the judge that is no verdict is a failed call. Killed and started again it asks
     only what is missing and ends with the same result. Raises InputError (no judge, or one that is the
     judged model; rules that the benchmark does not know; nothing to rank) and BackendError (nothing can be
     answered at all).
     """
     judged = hasattr(benchmark, "judge")
-    _allowed(backend, judge, name, benchmark, judged, compat)
+    check(name, benchmark, items, compat, likelihood, judge is not None)
+    if judged and judge is not None and _same(backend, judge):
+        raise InputError(
+            f"The judge {judge.name} is the model that it would judge. Choose another: --judge MODEL"
+        )
     how = _Ranking(backend, items) if likelihood else backend
     asked = ask(how, items, _journal(folder, name, how), options, on_answer)
     verdicts: Asked | None = None
+    path = _journal(folder, f"{name}-judged", backend, judge) if judge else folder
     if judged and not asked.failures and judge is not None:
         questions = cast(Judged, benchmark).judge(asked.answers)
-        path = _journal(folder, f"{name}-judged", backend, judge)
         verdicts = ask(judge, questions, path, replace(options, temperature=0.0), on_answer)
     result = Result(
         how.name,
@@ -130,12 +145,18 @@ def evaluate(
         judge.name if judge and judged else "",
         judge.fingerprint if judge and judged else "",
         verdicts,
-        data=_data(items),
+        data=data(items),
+        whole=whole or len(items),
         options=options,
     )
     if result.failures:
         return result
-    found = benchmark.score(asked.answers, compat, verdicts.answers if verdicts else [])
+    try:
+        found = benchmark.score(asked.answers, compat, verdicts.answers if verdicts else [])
+    except UnreadableVerdicts as error:
+        if verdicts is None or judge is None:
+            raise
+        return replace(result, verdicts=_spoilt(verdicts, error.faults, path, judge, options))
     kinds = {item.id: item.kind for item in items}
     if len(set(kinds.values())) > 1 and not found[0].kind:
         found += measures.by_kind(found[0], kinds)
@@ -182,8 +203,8 @@ def ask(
     with Journal(path) as journal:
         groups: dict[Options, list[tuple[str, Item]]] = {}
         for item in items:
-            how = replace(options, max_tokens=item.max_tokens) if item.max_tokens else options
-            name = key(backend.fingerprint, item.id, item.conversation, how)
+            how = _how(options, item)
+            name = key(backend.fingerprint, item, how)
             kept = journal.get(name)
             if kept is None:
                 groups.setdefault(how, []).append((name, item))
@@ -197,6 +218,10 @@ def ask(
             conversations = (item.conversation for _, item in missing)
             for completion in backend.complete(conversations, how):
                 name, item = missing[completion.index]
+                if completion.finish_reason != "error":
+                    # Refused, or nothing said: that is an answer too, if one that nobody can read.
+                    text = completion.text or str(completion.details.get("refused", ""))
+                    completion = replace(completion, text=text, error=None)
                 journal.add(name, item.id, completion)
                 found[item.id] = completion
                 memory.look()
@@ -209,6 +234,10 @@ def ask(
     return Asked(tuple(items), said, reused, memory if reused < len(items) else None)
 
 
+def _how(options: Options, item: Item) -> Options:
+    return replace(options, max_tokens=item.max_tokens) if item.max_tokens else options
+
+
 class _Ranking:
     """A backend whose answer is the most likely of an item's choices."""
 
@@ -218,8 +247,6 @@ class _Ranking:
                 f"{backend.name} does not say how likely it finds an answer; models of looksay (local:) do. "
                 "Leave --mode likelihood out."
             )
-        if any(not item.choices for item in items):
-            raise InputError("These items name no choices to rank. Leave --mode likelihood out.")
         self._ranker, self.profile = backend, backend.profile
         self.name, self.fingerprint = f"{backend.name} by likelihood", f"{backend.fingerprint}-rank"
         self._choices = {id(item.conversation): item.choices for item in items}
@@ -235,6 +262,10 @@ class _Ranking:
             except LooksayError as error:  # one item's fault stops no run
                 yield Completion(number, error=str(error), finish_reason="error")
                 continue
+            if not all(map(math.isfinite, found)):
+                fault = f"the likelihoods of its choices are no numbers: {found}"
+                yield Completion(number, error=fault, finish_reason="error")
+                continue
             best = choices[max(range(len(choices)), key=found.__getitem__)]
             seconds = time.perf_counter() - started
             yield Completion(number, best, seconds=seconds, details={"log_likelihoods": found})
@@ -243,24 +274,53 @@ class _Ranking:
         yield next(self.complete([conversation], options)).text
 
 
-def _allowed(
-    backend: Backend,
-    judge: Backend | None,
+def check(
     name: str,
     benchmark: Benchmark,
-    judged: bool,
+    items: Sequence[Item],
     compat: Compat,
+    likelihood: bool = False,
+    judged: bool = False,
 ) -> None:
+    """Raise InputError where that cannot be measured, whatever the model: rules that the benchmark does not
+    know, no judge (`judged` false) where it wants one, nothing to rank."""
     if compat not in benchmark.CARD.compat:
         raise InputError(
             f"{name} has no rules of {compat!r}; it has {', '.join(benchmark.CARD.compat)}."
         )
-    if judged and judge is None:
+    if hasattr(benchmark, "judge") and not judged:
         raise InputError(f"The answers to {name} are read by a judge. Name one: --judge MODEL")
-    if judged and judge is not None and judge.fingerprint == backend.fingerprint:
-        raise InputError(
-            f"The judge {judge.name} is the model that it would judge. Choose another: --judge MODEL"
-        )
+    if likelihood and any(not item.choices for item in items):
+        raise InputError(f"{name} names no choices to rank. Leave --mode likelihood out.")
+
+
+def failed(
+    model: str, name: str, compat: Compat, items: Sequence[Item], fault: str, whole: int = 0
+) -> Result:
+    """What stands for a model that could not be measured at all."""
+    none = tuple(Completion(n, error=fault, finish_reason="error") for n in range(len(items)))
+    return Result(model, "", name, compat, Asked(tuple(items), none, 0), whole=whole or len(items))
+
+
+def _same(backend: Backend, judge: Backend) -> bool:
+    """By fingerprint, or by the name of one server that has two."""
+    plain = [one.name.replace("//localhost", "//127.0.0.1") for one in (backend, judge)]
+    return judge.fingerprint == backend.fingerprint or plain[0] == plain[1]
+
+
+def _spoilt(
+    verdicts: Asked, faults: Mapping[str, str], path: Path, judge: Backend, options: Options
+) -> Asked:
+    """The verdicts with those that nobody can read as failed calls, in the journal too."""
+    told = []
+    with Journal(path) as journal:
+        for item, one in zip(verdicts.items, verdicts.completions, strict=True):
+            if one is not None and item.id in faults:
+                one = replace(one, error=faults[item.id], finish_reason="error")
+                how = _how(replace(options, temperature=0.0), item)
+                journal.add(key(judge.fingerprint, item, how), item.id, one)
+            told.append(one)
+    return replace(verdicts, completions=tuple(told))
 
 
 def _journal(folder: Path, name: str, *backends: Backend) -> Path:
@@ -268,15 +328,3 @@ def _journal(folder: Path, name: str, *backends: Backend) -> Path:
     told = "".join(c if c.isalnum() or c in "-._" else "-" for c in backends[0].name)[-60:]
     which = hashlib.sha256("\0".join(b.fingerprint for b in backends).encode()).hexdigest()[:8]
     return folder / "answers" / name.replace("/", "-") / f"{told}-{which}.jsonl"
-
-
-def _data(items: Sequence[Item]) -> str:
-    total = hashlib.sha256()
-    for item in items:
-        parts = [
-            [digest(p) if not isinstance(p, str) else p for p in message.parts]
-            for message in item.conversation.messages
-        ]
-        truth = json.dumps(dict(item.truth), sort_keys=True, default=str)
-        total.update(json.dumps([item.id, parts, truth]).encode())
-    return total.hexdigest()[:16]

@@ -57,7 +57,7 @@ def test_an_empty_text_is_asked_for_once_more(photo: Path) -> None:
     assert (done.text, done.prompt_tokens) == ("A dog on a beach.", 200)
     with Faulty(rest=openai_text("  \n"), pages=openai_models("m")) as server:
         [done] = run(server, photo)
-    assert (done.text, done.finish_reason, done.error) == ("", "error", "empty answer")
+    assert (done.text, done.finish_reason, done.error) == ("", "stop", "empty answer")
     assert len(server.posts) == 2
 
 

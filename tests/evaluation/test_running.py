@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +21,7 @@ from looksay.backends.base import Profile
 from looksay.errors import BackendError, InputError
 from looksay.evaluation import report
 from looksay.evaluation.benchmark import Answer, Card, Item, checked
+from looksay.evaluation.benchmarks._judging import verdicts_of
 from looksay.evaluation.journal import Journal, key
 from looksay.evaluation.measures import Measure, of_verdicts
 from looksay.evaluation.run import Result, evaluate, limited
@@ -216,6 +217,119 @@ def test_the_judge_is_another_and_its_failure_is_no_score(tmp_path: Path) -> Non
     assert len(list((tmp_path / "answers").rglob("*.jsonl"))) == 2
 
 
+def test_a_verdict_that_nobody_can_read_is_a_failed_call_and_asked_again(tmp_path: Path) -> None:
+    def judge(answers: list[Answer]) -> list[Item]:
+        return [Item(a.item.id, Conversation.ask(f"{a.text}+0")) for a in answers]
+
+    def read(text: str) -> bool:
+        if text == "3":
+            raise InputError("The judge wrote '3'; expected another number.")
+        return True
+
+    def judged(answers: Any, compat: str, verdicts: list[Answer]) -> list[Measure]:
+        return of_verdicts(verdicts_of(answers, verdicts, read))
+
+    bench: Any = SimpleNamespace(CARD=CARD, score=judged, judge=judge)
+    reader = Adder("judge", "judge-1")
+
+    def go() -> Result:
+        return evaluate(
+            Adder(), "judged", bench, items(), tmp_path, options=Options(), judge=reader
+        )
+
+    first = go()
+    assert first.figures == ()
+    assert first.failures == [("2", "judge: The judge wrote '3'; expected another number.")]
+    reader.asked.clear()
+    reader.wrong = 3  # it now says 4
+    assert values(go())["accuracy"] == 100
+    assert reader.asked == ["3+0"]
+
+
+def test_a_refusal_is_an_answer_that_nobody_can_read(tmp_path: Path) -> None:
+    class Shy(Adder):
+        def complete(self, conversations: Any, options: Options) -> Iterator[Completion]:
+            for one in super().complete(conversations, options):
+                said = replace(
+                    one,
+                    text="",
+                    error="the model refused",
+                    finish_reason="refusal",
+                    details={"refused": "I cannot."},
+                )
+                yield said if one.text == "3" else one
+
+    def read(answers: Any, compat: str, verdicts: Any) -> list[Measure]:
+        return of_verdicts({a.item.id: True if a.text.isdigit() else None for a in answers})
+
+    bench: Any = SimpleNamespace(CARD=CARD, score=read)
+    result = evaluate(Shy(), "sums", bench, items(), tmp_path, options=Options())
+    assert values(result)["unreadable"] == pytest.approx(100 / 6)
+    assert result.asked.answers[2].text == "I cannot."
+    again = Shy()
+    evaluate(again, "sums", bench, items(), tmp_path, options=Options())
+    assert again.asked == []
+
+
+def test_half_a_surrogate_pair_stops_nothing(tmp_path: Path) -> None:
+    class Cut(Adder):
+        def complete(self, conversations: Any, options: Options) -> Iterator[Completion]:
+            for one in super().complete(conversations, options):
+                yield replace(one, text="caf\ud83d")
+
+    def same(answers: Any, compat: str, verdicts: Any) -> list[Measure]:
+        return of_verdicts({a.item.id: a.text == "caf\ud83d" for a in answers})
+
+    bench: Any = SimpleNamespace(CARD=CARD, score=same)
+    for _ in range(2):
+        result = evaluate(Cut(), "sums", bench, items(), tmp_path, options=Options())
+        assert values(result)["accuracy"] == 100
+
+
+def test_one_process_writes_at_a_time_and_a_kill_lifts_its_lock(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    program = (
+        "import sys, time; from pathlib import Path; from looksay.evaluation.journal import Journal;"
+        "j = Journal(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline().strip() == b"held"
+        with pytest.raises(InputError, match="is being written by another run"):
+            Journal(path)
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+    with Journal(path) as journal:
+        journal.add("k", "1", Completion(0, "yes"))
+
+
+def test_other_choices_are_another_question() -> None:
+    one, other = (Item("1", Conversation.ask("?"), choices=c) for c in (("A", "B"), ("X", "Y")))
+    assert key("model", one, Options()) != key("model", other, Options())
+
+
+def test_likelihoods_that_are_no_numbers_are_a_failed_call(tmp_path: Path) -> None:
+    class Ranked(Adder):
+        def rank(self, conversation: Conversation, choices: Any) -> list[float]:
+            return [float("nan") if "3" in conversation.messages[-1].text else 0.0, -1.0]
+
+    some = [replace(item, choices=("yes", "no")) for item in items()]
+    result = evaluate(Ranked(), "sums", SUMS, some, tmp_path, options=Options(), likelihood=True)
+    assert [one for one, _ in result.failures] == ["3"]
+    assert result.asked.completions[0] is not None
+    assert result.asked.completions[0].text == "yes"
+    with pytest.raises(InputError, match="names no choices to rank"):
+        evaluate(Ranked(), "sums", SUMS, items(), tmp_path, options=Options(), likelihood=True)
+
+
+def test_a_part_says_that_it_is_one(tmp_path: Path) -> None:
+    found = report.record([run(Adder(), tmp_path, whole=60)])
+    assert "adder on sums, 6 of 60 items" in report.table(found)
+
+
 def test_models_are_compared_on_the_same_samples(tmp_path: Path) -> None:
     results = [run(Adder(), tmp_path), run(Adder("odd one", "adder-3", wrong=2), tmp_path)]
     rows = report.record(results)["differences"]
@@ -244,7 +358,7 @@ def test_a_picture_is_its_bytes(tmp_path: Path) -> None:
         Pillow.new("RGB", (4, 4), "red").save(path)
 
     def of(image: Image) -> str:
-        return key("model", "1", Conversation.ask(image, "What?"), Options())
+        return key("model", Item("1", Conversation.ask(image, "What?")), Options())
 
     assert of(Image(paths[0])) == of(Image(paths[1])) == of(Image(paths[0].read_bytes()))
     assert of(Image(Pillow.new("RGB", (4, 4), "red"))) != of(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from looksay.errors import InputError
-from looksay.evaluation.benchmark import Answer
+from looksay.evaluation.benchmark import Answer, UnreadableVerdicts
 from looksay.evaluation.metrics.minigpt4 import covered
 
 T = TypeVar("T")
@@ -17,10 +17,11 @@ def verdicts_of(
 ) -> dict[str, T]:
     """Item's id → what `read` makes of the judge's reply, in the answers' order.
 
-    Raises InputError that names the item, where it has no verdict, or one that `read` refuses.
+    Raises InputError where an item has no verdict, UnreadableVerdicts where `read` refuses any.
     """
     said = {verdict.item.id: verdict.text for verdict in verdicts}
-    found = {}
+    found: dict[str, T] = {}
+    faults: dict[str, str] = {}
     for answer in answers:
         name = answer.item.id
         if name not in said:
@@ -31,7 +32,9 @@ def verdicts_of(
         try:
             found[name] = read(said[name])
         except InputError as error:
-            raise InputError(f"Item {name!r}: {error}") from error
+            faults[name] = str(error)
+    if faults:
+        raise UnreadableVerdicts(faults)
     return found
 
 

@@ -137,6 +137,16 @@ def test_the_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_model_that_is_not_there_costs_the_others_nothing(tmp_path: Path) -> None:
+    done = run("nosuch,echo", "--on", "scenes/blind", "--limit", "2", "--json", folder=tmp_path)
+    assert done.returncode == 1
+    first, second = json.loads(done.stdout)["results"]
+    assert "There is no backend 'nosuch'" in first["failures"][0]
+    assert first["figures"] == []
+    assert second["figures"]
+
+
+@pytest.mark.slow
 def test_faults_of_the_command(tmp_path: Path) -> None:
     for words, told in (
         (["echo", "--on", "scenes/val"], "Known: blind, pairs, several, test, train, words"),
@@ -147,6 +157,8 @@ def test_faults_of_the_command(tmp_path: Path) -> None:
             "Known: lmms-eval, official, strict, vlmevalkit",
         ),
         (["echo", "--on", "scenes", "--limit", "2", "--compat", "official"], "it has strict"),
+        (["echo", "--on", "scenes", "--judge", "facts"], "--judge does nothing for scenes"),
+        (["echo", "--on", "scenes", "--mode", "likelihood"], "no choices to rank"),
         (["echo", "--on", "pope"], "https://github.com/RUCAIBox/POPE"),
     ):
         done = run(*words, folder=tmp_path)
