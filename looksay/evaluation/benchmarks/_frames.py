@@ -23,7 +23,7 @@ def frames(place: Place, folder: Path, video: str) -> list[Image]:
     BLIP's loader rounds the distance down before it multiplies (numpy's arange with dtype=int), so that on
     short videos it sees the beginning alone. Videos of fewer frames give all they have.
     """
-    home = folder / video
+    home = place.inside(folder, video)
     if not home.is_dir():
         place.fail(
             f"the video {video!r} has no folder of frames {home}. Make one, for example with: "

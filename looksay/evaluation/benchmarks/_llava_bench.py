@@ -46,9 +46,11 @@ def items(
         raise InputError(f"{rules}: expected an object with a rule per category.")
     rows = load_json(questions, lines=True)
     found = []
+    seen: set[str] = set()
     for number, row in enumerate(rows):
         place = Place(questions, number, len(rows), row, "question_id")
         name = str(place.get(row, "question_id", (int, str), "a number"))
+        place.once(name, seen, "question")
         category = place.one_of(row, "category", CATEGORIES)
         file = place.words(row, "image")
         question = place.words(row, "text")

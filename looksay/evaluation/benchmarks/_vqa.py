@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from looksay.data.reading import Place
 from looksay.data.sources import vqa as official
 from looksay.evaluation.benchmark import Answer, Item
 from looksay.evaluation.benchmarks._asking import SHORT, SHORTLY
 from looksay.evaluation.measures import Measure, of_samples
 from looksay.evaluation.metrics.vqa import vqa_accuracy
-from looksay.types import Conversation
+from looksay.types import Conversation, Example
 
 
 def items(questions: Path, annotations: Path, images: Path) -> list[Item]:
     """Every question of VQA v2's files. `truth`: answers (ten). kind: the answer's type."""
-    source = official.read(questions, annotations, images, SHORTLY)
     found = []
-    for index in range(source.size or 0):
-        example = source.example(index)
+    for _, example in examples(questions, annotations, images):
         asked = Conversation(example.conversation.messages[:1])
         truth = {"answers": example.truth["answers"]}
         found.append(
@@ -32,6 +31,19 @@ def items(questions: Path, annotations: Path, images: Path) -> list[Item]:
             )
         )
     return found
+
+
+def examples(
+    questions: Path, annotations: Path | None, images: Path
+) -> Iterator[tuple[Place, Example]]:
+    """Every question with its place, each once, worded for a short answer."""
+    source = official.read(questions, annotations, images, SHORTLY)
+    seen: set[str] = set()
+    for index in range(source.size or 0):
+        example = source.example(index)
+        place = Place(questions, index, source.size or 0, example.truth, "question_id")
+        place.once(example.id, seen, "question")
+        yield place, example
 
 
 def accuracy(answers: Sequence[Answer]) -> Measure:

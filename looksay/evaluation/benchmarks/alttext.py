@@ -46,9 +46,7 @@ def read(folder: Path, variant: str = "plain") -> list[Item]:
     for index, row in enumerate(rows):
         place = Place(path, index, len(rows), row, "image")
         file = place.words(row, "image")
-        if file in seen:
-            place.fail("this image was there before.")
-        seen.add(file)
+        place.once(file, seen, "image")
         alt = place.words(row, "alt")
         heading = place.words(row, "section") if variant == "section" else ""
         language = place.words(row, "lang") if "lang" in row else "en"

@@ -50,9 +50,7 @@ def read(folder: Path, variant: str = "direct") -> list[Item]:
     for index, row in enumerate(rows):
         place = Place(path, index, len(rows), row, "question_id")
         name = place.words(row, "question_id")
-        if name in seen:
-            place.fail("this question was there before.")
-        seen.add(name)
+        place.once(name, seen, "question")
         if variant == "direct" and place.get(row, "difficult_direct_answer", bool, "true or false"):
             continue
         number = place.get(row, "image_id", int, "a number")

@@ -1,4 +1,4 @@
-"""ImageNet: which of a thousand classes is in the photograph, named or ranked without any training on them.
+"""ImageNet: which of a thousand classes is in the photograph, named without any training on them.
 
 LOC_val_solution.csv: "ILSVRC2012_val_00048981,n03995372 85 1 499 272"; LOC_synset_mapping.txt:
 "n01440764 tench, Tinca tinca".
@@ -31,7 +31,6 @@ CARD = Card(
     licence="ImageNet's terms: research and teaching, not for profit",
     loader="the challenge's own files; a class's names are WordNet's",
     paper="Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 2015",
-    likelihood=True,
 )
 """Not comparable with CLIP's zero-shot figures, which rank embeddings of names chosen by hand. Where two classes
 share a name (WordNet calls both the bird and the machine "crane"), it is right for either."""
@@ -41,7 +40,7 @@ QUESTION = "What is the main thing in this photo?"
 
 def read(folder: Path, variant: str = "") -> list[Item]:
     """The validation images. `truth`: class (WordNet's id), names (all of the class). choices: the names of
-    all classes, so that a class is as likely as its likeliest name."""
+    all classes, by which an answer is known for a name; 1,860 are too many to rank by likelihood at once."""
     known = classes(folder / "LOC_synset_mapping.txt")
     choices = tuple(dict.fromkeys(name for names in known.values() for name in names))
     path = folder / "LOC_val_solution.csv"
@@ -51,9 +50,7 @@ def read(folder: Path, variant: str = "") -> list[Item]:
     for number, row in enumerate(rows):
         place = Place(path, number, len(rows), row, "ImageId")
         name = place.words(row, "ImageId")
-        if name in seen:
-            place.fail("another line has the same ImageId.")
-        seen.add(name)
+        place.once(name, seen, "ImageId")
         # "class left top right bottom", for every thing: in this split, all things are of one class.
         which = place.words(row, "PredictionString").split()[0]
         if which not in known:

@@ -52,9 +52,7 @@ def read(folder: Path, variant: str = "dev") -> list[Item]:
         number, dash, position = name.partition("-")
         if not dash or not position:
             place.fail("'identifier' should be two numbers, as in '3125-1'.")
-        if name in seen:
-            place.fail("this identifier was there before.")
-        seen.add(name)
+        place.once(name, seen, "identifier")
         label = place.one_of(row, "label", _nlvr.WORDS)
         sentence = place.words(row, "sentence")
         where = f"{variant}/images/{place.words(row, 'directory')}"

@@ -46,9 +46,7 @@ def read(folder: Path, variant: str = "test1") -> list[Item]:
         parts = name.split("-")
         if len(parts) != 4:
             place.fail("'identifier' should be split-set-pair-sentence, as in 'test1-0-1-0'.")
-        if name in seen:
-            place.fail("this identifier was there before.")
-        seen.add(name)
+        place.once(name, seen, "identifier")
         split, group, pair, sentence = parts
         label = place.one_of(row, "label", ("True", "False")).lower()
         pictures = [

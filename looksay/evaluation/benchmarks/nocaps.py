@@ -43,9 +43,7 @@ def read(folder: Path, variant: str = "") -> list[Item]:
     for index, row in enumerate(rows):
         place = Place(path, index, len(rows), row)
         number = place.get(row, "id", int, "a number")
-        if number in seen:
-            place.fail("this image was there before.")
-        seen.add(number)
+        place.once(number, seen, "image")
         if number not in captions:
             place.fail("there is no caption of it among the 'annotations'.")
         file = place.words(row, "file_name")

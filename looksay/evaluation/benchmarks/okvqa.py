@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from looksay.data.reading import Place, entries, load_json
-from looksay.data.sources import vqa as official
 from looksay.evaluation.benchmark import Answer, Card, Compat, Item
-from looksay.evaluation.benchmarks._asking import SHORT, SHORTLY
+from looksay.evaluation.benchmarks import _vqa
+from looksay.evaluation.benchmarks._asking import SHORT
 from looksay.evaluation.measures import Measure, of_samples
 from looksay.evaluation.metrics.vqa import vqa_accuracy
 from looksay.types import Conversation
@@ -38,17 +38,14 @@ CARD = Card(
 def read(folder: Path, variant: str = "") -> list[Item]:
     """The questions of val2014. `truth`: answers (stemmed, ten), raw_answers. kind: the question's type."""
     questions, annotations, images = (folder / name for name in CARD.needs)
-    source = official.read(questions, None, images, SHORTLY)
     content = load_json(annotations)
     truths = _truths(annotations, entries(annotations, content, "annotations"))
     # The file names its types by number words and explains them, as far as memory goes, in this key.
     types = content.get("question_types")
     names = types if isinstance(types, dict) else {}
     items = []
-    for index in range(source.size or 0):
-        example = source.example(index)
+    for place, example in _vqa.examples(questions, None, images):
         if example.id not in truths:
-            place = Place(questions, index, source.size or 0, {"question_id": example.id})
             place.fail(f"{annotations} has no answer to it.")
         kind, truth = truths[example.id]
         items.append(

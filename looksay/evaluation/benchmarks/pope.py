@@ -35,20 +35,21 @@ CARD = Card(
 
 
 def read(folder: Path, variant: str = "random") -> list[Item]:
-    """The questions of one of the three files. `truth`: answer (yes or no)."""
+    """The questions of one of the three files. `truth`: answer (yes or no). No kinds: F1 of the questions whose
+    answer is no would be 0 whatever is said."""
     path = folder / f"coco_pope_{variant}.json"
     rows = load_json(path, lines=True)
     items = []
+    seen: set[str] = set()
     for number, row in enumerate(rows):
         place = Place(path, number, len(rows), row, "question_id")
         name = str(place.get(row, "question_id", (int, str), "a number"))
+        place.once(name, seen, "question_id")
         file = place.words(row, "image")
         image = place.image(folder / "val2014", file)
         answer = place.one_of(row, "label", ("yes", "no"))
         asked = Conversation.ask(image, f"{place.words(row, 'text')}\n{SHORTLY}")
-        items.append(
-            Item(name, asked, {"answer": answer}, image=file, kind=answer, max_tokens=SHORT)
-        )
+        items.append(Item(name, asked, {"answer": answer}, image=file, max_tokens=SHORT))
     return items
 
 

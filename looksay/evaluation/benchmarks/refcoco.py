@@ -78,10 +78,11 @@ def read(folder: Path, variant: str = "refcoco-val") -> list[Item]:
         key: _by_id(instances, content, key) for key in ("annotations", "images", "categories")
     }
     found: list[Item] = []
+    seen: set[int] = set()
     for number, ref in enumerate(refs):
         place = Place(path, number, len(refs), ref, "ref_id")
         if place.words(ref, "split") == split:
-            found += _items(place, ref, tables, folder / "train2014")
+            found += _items(place, ref, tables, folder / "train2014", seen)
     if not found:
         raise InputError(f"{path} has no reference of the split {split!r}.")
     return found
@@ -112,7 +113,11 @@ def _by_id(path: Path, content: Any, key: str) -> dict[int, Any]:
 
 
 def _items(
-    place: Place, ref: Any, tables: Mapping[str, Mapping[int, Any]], images: Path
+    place: Place,
+    ref: Any,
+    tables: Mapping[str, Mapping[int, Any]],
+    images: Path,
+    seen: set[int],
 ) -> Iterator[Item]:
     note, picture, category = (
         _entry(place, ref, key, tables[table], table)
@@ -132,8 +137,10 @@ def _items(
     box = [x / width, y / height, (x + wide) / width, (y + high) / height]
     for sentence in place.get(ref, "sentences", list, "a list"):
         text = place.words(sentence, "sent")
+        number = place.get(sentence, "sent_id", int, "a number")
+        place.once(number, seen, f"sentence ({number})")
         yield Item(
-            str(place.get(sentence, "sent_id", int, "a number")),
+            str(number),
             Conversation.ask(image, QUESTION.format(sentence=text)),
             {"box": box},
             image=file,

@@ -65,9 +65,7 @@ def read(folder: Path, variant: str = "plain") -> list[Item]:
     for number, row in enumerate(rows):
         place = Place(path, number, len(rows), row, "image")
         name = place.words(row, "image")
-        if name in seen:
-            place.fail("this image was there before.")
-        seen.add(name)
+        place.once(name, seen, "image")
         image = place.image(folder, name)
         assert isinstance(image.source, Path)
         heading = _text(place, row, "section") if variant == "section" else ""

@@ -56,9 +56,7 @@ def read(folder: Path, variant: str = "letters") -> list[Item]:
         if place.one_of(row, "data_type", ("image", "video")) == "video":
             continue
         name = str(place.get(row, "question_id", (str, int), "text or a number"))
-        if name in seen:
-            place.fail("this question was there before.")
-        seen.add(name)
+        place.once(name, seen, "question")
         kind = place.get(row, "question_type_id", int, "a number")
         if kind not in names:
             place.fail(f"'question_type_id' is {kind}; 'question_type' has {sorted(names)}.")

@@ -46,9 +46,11 @@ def read(folder: Path, variant: str = "plain") -> list[Item]:
     read_texts = _rosetta(folder) if variant == "ocr" else {}
     written = _llava(folder) if variant == "llava" else {}
     items = []
+    seen: set[int] = set()
     for index, row in enumerate(rows):
         place = Place(path, index, len(rows), row, "question_id")
         number = place.get(row, "question_id", int, "a number")
+        place.once(number, seen, "question")
         name = place.words(row, "image_id")
         image = place.image(folder / "train_images", f"{name}.jpg")
         question = place.words(row, "question")
@@ -62,8 +64,8 @@ def read(folder: Path, variant: str = "plain") -> list[Item]:
         else:
             if variant == "ocr" and name not in read_texts:
                 place.fail(f"Rosetta's file has no image {name!r}.")
-            seen = f"\nReference OCR token: {', '.join(read_texts[name])}" if read_texts else ""
-            asked = f"{question}{seen}\n{SHORTLY}"
+            texts = f"\nReference OCR token: {', '.join(read_texts[name])}" if read_texts else ""
+            asked = f"{question}{texts}\n{SHORTLY}"
         items.append(
             Item(
                 str(number),

@@ -112,6 +112,11 @@ def test_okvqa_is_scored_against_stems_and_against_what_people_wrote(tmp_path: P
         ),
         (
             "OpenEnded_mscoco_val2014_questions",
+            lambda c: c["questions"].append(c["questions"][0]),
+            r"questions\.json, entry 3 of 3 \(question_id 2971475\): this question was there before",
+        ),
+        (
+            "OpenEnded_mscoco_val2014_questions",
             lambda c: c["questions"][0].update(image_id=1),
             r"questions\.json, entry 1 of 2.*COCO_val2014_000000000001",
         ),
@@ -357,6 +362,12 @@ def test_textvqa_is_scored_as_m4c_does(tmp_path: Path) -> None:
     [
         ("plain", "TextVQA_0.5.1_val.json", lambda c: c["data"][1].pop("answers"), r"entry 2 of 2"),
         ("plain", "TextVQA_0.5.1_val.json", lambda c: c["data"][1].update(image_id="z"), r"z\.jpg"),
+        (
+            "plain",
+            "TextVQA_0.5.1_val.json",
+            lambda c: c["data"].append(c["data"][0]),
+            r"TextVQA_0\.5\.1_val\.json, entry 3 of 3 .*: this question was there before",
+        ),
         (
             "plain",
             "TextVQA_0.5.1_val.json",

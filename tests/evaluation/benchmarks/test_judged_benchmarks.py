@@ -515,6 +515,7 @@ BROKEN: list[tuple[str, Callable[[Path], object], str]] = [
     ("llava_bench_coco", lambda f: put(f / "qa90_questions.jsonl", (f / "qa90_questions.jsonl").read_text().replace('"conv"', '"chat"')), r"entry 1 of 6 .*'category' should be conv or detail or complex; found 'chat'"),
     ("llava_bench_coco", lambda f: put(f / "qa90_gpt4_answer.jsonl", '{"question_id": 0, "text": "a"}\n' * 2), r"qa90_gpt4_answer\.jsonl, entry 2 of 2 .*an earlier entry answers the same question"),
     ("llava_bench_coco", lambda f: put(f / "qa90_gpt4_answer.jsonl", '{"question_id": 0, "text": "a"}\n'), r"\(question_id 1\): .*qa90_gpt4_answer\.jsonl has no answer to this question"),
+    ("llava_bench_coco", lambda f: put(f / "qa90_questions.jsonl", (f / "qa90_questions.jsonl").read_text().splitlines()[0] + "\n" + (f / "qa90_questions.jsonl").read_text()), r"qa90_questions\.jsonl, entry 2 of 7 \(question_id 0\): this question was there before"),
     ("llava_bench_coco", lambda f: put(f / "rule.json", "{}"), r"rule\.json has no rule 'conv' with a prompt"),
     ("llava_bench_coco", lambda f: put(f / "rule.json", "[]"), r"rule\.json: expected an object"),
     ("llava_bench_coco", lambda f: put(f / "caps_boxes_coco2014_val_80.jsonl", '{"image": "other.jpg", "captions": [], "instances": []}'), "the image '000000000001.jpg' has no context"),

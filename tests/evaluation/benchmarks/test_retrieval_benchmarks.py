@@ -401,6 +401,14 @@ def test_frames_are_taken_evenly_in_the_order_of_their_numbers(tmp_path: Path) -
     assert numbers == [1, 3, 6, 8, 11, 13, 16, 18]  # 20 frames: every 2.5th, rounded down
 
 
+@pytest.mark.parametrize("video", ["../frames/long", "/frames/long", "C:long", "a/../../long"])
+def test_a_video_s_name_leads_nowhere_else(video: str, tmp_path: Path) -> None:
+    draw(tmp_path / "frames" / "long" / "1.png", 1)
+    place = Place(Path("list.jsonl"), 0, 1, {"id": "long"})
+    with pytest.raises(InputError, match=r"list\.jsonl, entry 1 of 1 .*leads out of"):
+        _frames.frames(place, tmp_path / "frames", video)
+
+
 def test_stopped_and_started_again_embeds_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
