@@ -17,7 +17,7 @@ __all__ = ["CARD", "REQUESTS", "judge", "read", "score"]
 
 CARD = Card(
     title="MiniGPT-4: four tasks",
-    measures="Whether long answers do what was asked about a picture, as people or a judge say.",
+    measures="Whether long answers do what was asked about a picture, as a judge says.",
     needs={
         "meme/": "pictures that are funny",
         "recipe/": "pictures of food",

@@ -17,7 +17,7 @@ __all__ = ["CARD", "REQUESTS", "judge", "read", "score"]
 
 CARD = Card(
     title="MiniGPT-4: abilities shown",
-    measures="Whether a model can do what MiniGPT-4 was shown to do, as people or a judge say.",
+    measures="Whether a model can do what MiniGPT-4 was shown to do, as a judge says.",
     needs={
         "website/": "drawn drafts of web pages",
         "handwriting/": "handwritten text; notes.json says what it reads",
