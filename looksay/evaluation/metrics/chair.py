@@ -28,18 +28,6 @@ class Hallucination:
     """Different objects in the picture."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chair:
-    """Many captions. All shares are 0 to 1; 0 where there is nothing to share."""
-
-    chair_i: float
-    """Hallucinated mentions of all mentions."""
-    chair_s: float
-    """Captions with at least one hallucinated mention."""
-    recall: float
-    """Objects named of objects present, over all pictures together."""
-
-
 def hallucination(mentions: Sequence[str], present: Collection[str]) -> Hallucination:
     """Compare what one caption names with what is there.
 
@@ -73,14 +61,3 @@ def of_coco(
     """
     mentions = [mention.object for mention in find(caption, vocabulary, mode)]
     return hallucination(mentions, present(instances, references, vocabulary, mode))
-
-
-def chair(captions: Sequence[Hallucination]) -> Chair:
-    """CHAIRi, CHAIRs and object recall of many captions."""
-    mentions = sum(c.mentions for c in captions)
-    present = sum(c.present for c in captions)
-    return Chair(
-        sum(len(c.hallucinated) for c in captions) / mentions if mentions else 0.0,
-        sum(bool(c.hallucinated) for c in captions) / len(captions) if captions else 0.0,
-        sum(c.found for c in captions) / present if present else 0.0,
-    )

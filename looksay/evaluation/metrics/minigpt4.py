@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 from looksay.evaluation.metrics import ptb, yes_no
-from looksay.evaluation.metrics.verdicts import Tally, Verdict, tally
+from looksay.evaluation.metrics.verdicts import Verdict
 
 _SENTENCE = re.compile(r"[^.!?\n]+")
 _CLOSED = re.compile(r"[.!?…][\s\"'”’)*_]*$")
@@ -24,11 +23,6 @@ def covered(reply: str) -> Verdict:
     """Whether a judge says that all is covered; None where it says neither yes nor no in so many words."""
     said = yes_no.strict(reply)
     return None if said is None else said == "yes"
-
-
-def coverage(replies: Iterable[str]) -> Tally:
-    """Share of captions judged to cover everything; also of task answers that people accept."""
-    return tally(covered(reply) for reply in replies)
 
 
 def empty(text: str, *, least: int = 1) -> bool:
@@ -93,28 +87,6 @@ def failures(text: str, topic: Collection[str] = (), *, sentences: int = 2) -> t
         "off topic": bool(topic) and off_topic(text, topic),
     }
     return tuple(name for name, fails in broken.items() if fails)
-
-
-@dataclass(frozen=True, slots=True)
-class Failures:
-    """Texts that fail. Example: Failures(n=100, failed=35, rules={"repeated": 30, "off topic": 9})."""
-
-    n: int
-    failed: int
-    rules: Mapping[str, int]
-    """Texts that break each rule; one text can break several."""
-
-    @property
-    def rate(self) -> float:
-        """Failed texts of all, 0 to 1; 0 where there is none."""
-        return self.failed / self.n if self.n else 0.0
-
-
-def failure_rate(texts: Iterable[Sequence[str]]) -> Failures:
-    """The rate from the rules that each text breaks, as `failures` gives them."""
-    broken = list(texts)
-    rules = Counter(rule for one in broken for rule in one)
-    return Failures(len(broken), sum(bool(one) for one in broken), dict(sorted(rules.items())))
 
 
 def _sentences(text: str) -> list[list[str]]:

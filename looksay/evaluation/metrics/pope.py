@@ -6,8 +6,6 @@ evaluate.py of its repository (RUCAIBox/POPE). Saying yes is the positive class.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -105,12 +103,6 @@ class Pope:
         if self.compat == "lmms-eval":
             return _share(self.true_yes + self.false_no + self.unparsed_yes, self.n)
         return _share(self.true_yes + self.false_yes, self.n)
-
-
-def pope(rows: Iterable[tuple[YesNo | None, YesNo]], compat: Compat = "official") -> Pope:
-    """The figures of (answer as parsed, label); `compat` is the rule that parsed them."""
-    counts = Counter(rows)
-    return Pope(*(counts[cell] for cell in CELLS), compat=compat)
 
 
 def _share(part: float, whole: float) -> float:

@@ -114,14 +114,6 @@ def _agreement(said: str, given: Sequence[str]) -> float:
     return sum(min(1.0, (matches - (answer == said)) / 3) for answer in given) / len(given)
 
 
-def by_type(rows: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
-    """Scores grouped by the type of their question, types in alphabetical order."""
-    found: defaultdict[str, list[float]] = defaultdict(list)
-    for kind, score in rows:
-        found[kind].append(score)
-    return dict(sorted(found.items()))
-
-
 def exact(prediction: str, answer: str) -> float:
     """1 where a prediction is the answer, both normalised; else 0."""
     return float(normalize(prediction) == normalize(answer))
