@@ -290,7 +290,7 @@ def check(
         )
     if hasattr(benchmark, "judge") and not judged:
         raise InputError(f"The answers to {name} are read by a judge. Name one: --judge MODEL")
-    if likelihood and any(not item.choices for item in items):
+    if likelihood and not (benchmark.CARD.likelihood and all(item.choices for item in items)):
         raise InputError(f"{name} names no choices to rank. Leave --mode likelihood out.")
 
 

@@ -27,7 +27,7 @@ from looksay.evaluation.measures import Measure, of_verdicts
 from looksay.evaluation.run import Result, evaluate, limited
 from looksay.types import Completion, Conversation, Image, Options
 
-CARD = Card("Sums", "Sums.", {}, "here", "none", "none", "none")
+CARD = Card("Sums", "Sums.", {}, "here", "none", "none", "none", likelihood=True)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from looksay.data.reading import load_json
 from looksay.errors import InputError
-from looksay.evaluation.benchmark import Answer, Card, Compat, Item
+from looksay.evaluation.benchmark import Answer, Card, Compat, Item, UnreadableVerdicts
 from looksay.evaluation.benchmarks import _scienceqa
 from looksay.evaluation.benchmarks._judging import verdicts_of
 from looksay.evaluation.benchmarks.scienceqa import place
@@ -119,7 +119,7 @@ def score(
     the other's elsewhere (LLaVA's "complement"), of each alone, and of whoever is right of the two.
 
     Where one of the two cannot be read by these rules, the other's answer stands. A decision that cannot be read raises
-    InputError; official takes the judged model's own answer instead, as LLaVA's script does.
+    UnreadableVerdicts; official takes the judged model's own answer instead, as LLaVA's script does.
     """
     decided = verdicts_of(_differing(answers), verdicts, str)
     last: dict[str, Verdict] = {}
@@ -155,8 +155,8 @@ def _decision(answer: Answer, reply: str, own: int | None, compat: Compat) -> in
     options = answer.item.truth["choices"]
     found = place(reply, options, compat)
     if found is None and compat != "official":
-        raise InputError(
-            f"Item {answer.item.id!r}: the judge ended with {reply[-80:]!r}; expected "
-            f'"The answer is …" and the letter of one of {len(options)} options.'
+        wanted = f'"The answer is …" and the letter of one of {len(options)} options'
+        raise UnreadableVerdicts(
+            {answer.item.id: f"the judge ended with {reply[-80:]!r}; expected {wanted}."}
         )
     return own if found is None else found
