@@ -20,7 +20,8 @@ _HEAD = f"""\
 # The papers' claims, tried on scenes
 
 This page is what `looksay reproduce --page --out docs/claims` prints; a test compares the two. The answers that it \
-is computed from, sample by sample, are in docs/claims as compressed JSONL. Scenes are drawn pictures of which \
+is computed from, sample by sample, are in docs/claims as compressed JSONL: the files that a run leaves in its \
+`--out`. Scenes are drawn pictures of which \
 everything is known ([scenes.md](scenes.md)); models are small and trained from nothing ([training.md](training.md)). \
 So a verdict speaks of this scale: what a paper found with large models may need them.
 

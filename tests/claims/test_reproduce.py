@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,28 @@ from looksay.cli.reproduce import _run
 from looksay.errors import InputError
 from looksay.models import checkpoint
 from looksay.models.fingerprint import exact_fingerprint
+from looksay.training.recipes import _small
 from looksay.training.stages import Stage, TrainingError
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
 
+TOKENIZER = _small.tokenizer
 TRIAL: dict[str, Any] = {"size": "tiny", "scenes": 3, "steps_share": 0.0004, "quiet": True}
 
 
 def trial(name: str, out: Path, seeds: tuple[int, ...] = (0,)) -> Found:
     return reproduce(name, base.every()[name], out, seeds=seeds, **TRIAL)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every model of this process has one tokenizer, which is trained once."""
+    monkeypatch.setattr(_small, "tokenizer", one_tokenizer)
+
+
+@cache
+def one_tokenizer() -> Any:
+    return TOKENIZER(300)
 
 
 @pytest.fixture
@@ -53,6 +67,30 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, int]]:
     return found
 
 
+@pytest.mark.usefixtures("quick")
+def test_arms_are_the_recipe_but_for_what_the_claim_is_about() -> None:
+    def made(name: str) -> dict[str, tuple[Any, list[Stage]]]:
+        return {arm.name: arm.make("tiny", 0) for arm in base.every()[name].arms}
+
+    whole = ["tower", "language", "ground", "align", "instruct"]
+    for claim in ("align", "tuning", "ground"):
+        left_out = claim.replace("tuning", "instruct")
+        bad, good = made(f"llava/{claim}").values()
+        assert [s.name for s in good[1]] == whole
+        assert [s.name for s in bad[1]] == [name for name in whole if name != left_out]
+    one, two = made("llava/mlp").values()
+    assert [s.name for s in two[1]] == whole
+    assert [type(model.connector).__name__ for model, _ in (one, two)] == ["Linear", "MLP"]
+    assert two[0].connector.straight is None
+    talk, every = (stages[-1] for _, stages in made("llava/kinds").values())
+    seen = [source.data.example(7).truth for source in (talk, every)]
+    assert seen[0]["scene"] == seen[1]["scene"]
+    kinds = [{s.data.example(n).truth["kind"] for n in range(200)} for s in (talk, every)]
+    assert kinds == [{"questions"}, {"everything", "description", "choice"}]
+    assert replace(talk, data=every.data) == every
+
+
+@pytest.mark.usefixtures("quick")
 def test_what_arms_and_claims_share_is_trained_once_per_seed(
     tmp_path: Path, counted: Counter[tuple[str, int]]
 ) -> None:
@@ -75,6 +113,7 @@ def test_what_arms_and_claims_share_is_trained_once_per_seed(
     assert len(list((tmp_path / "answers").rglob("*.jsonl"))) == 4 + 1 + 1
 
 
+@pytest.mark.usefixtures("quick")
 def test_stages_said_to_stand_alone_do(tmp_path: Path) -> None:
     """Tower and language model come out the same beside one matrix and beside two layers."""
     found = []
@@ -99,60 +138,56 @@ def test_stages_said_to_stand_alone_do(tmp_path: Path) -> None:
     assert found[0]["connector"] != found[1]["connector"]
 
 
-def looksay(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "looksay", *map(str, arguments)]
+def told(found: Found) -> Any:
+    """What was found, without how long it took."""
+    models = [
+        replace(m, asked_seconds=0, stages=tuple(replace(s, seconds=0) for s in m.stages))
+        for m in found.models
+    ]
+    return replace(found, models=tuple(models))
 
 
-def test_killed_again_and_again_it_ends_with_the_same_record(tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "LOOKSAY_PLAIN": "1"}
-    asked = ("reproduce", "llava/align", "--size", "tiny", "--seeds", 3, "--scenes", 3)
-    more = ("--steps-share", 0.003, "--save-every", 2, "--json", "--out")
+def curve(out: Path) -> dict[str, list[Any]]:
+    """Folder of a stage → (step, losses) as they were logged."""
+    return {
+        log.parent.name: [
+            (record["step"], record["losses"])
+            for record in map(json.loads, log.read_text("utf-8").splitlines())
+            if "losses" in record
+        ]
+        for log in out.rglob("log.jsonl")
+    }
 
-    def record(out: Path) -> dict[str, Any]:
-        done = subprocess.run(
-            looksay(*asked, *more, out),
-            env=environment,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        (row,) = json.loads(done.stdout)
-        return {key: value for key, value in row.items() if key != "hours"}
 
-    broken = tmp_path / "broken"
-    for killed_in in ("tower", "language", "instruct"):
+def test_killed_again_and_again_it_ends_with_the_same_results(tmp_path: Path) -> None:
+    """In the middle of the tower and of instruct, while a child that the same words started trains."""
+    how: dict[str, Any] = {"size": "tiny", "scenes": 2, "steps_share": 0.001, "save_every": 1}
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    options = [f"--{key.replace('_', '-')}={value}" for key, value in how.items()]
+    words = ["reproduce", "llava/align", "--seeds=3", *options, f"--out={broken}"]
+    for stage in ("tower", "instruct"):
         child = subprocess.Popen(
-            looksay(*asked, *more, broken),
-            env=environment,
+            [sys.executable, "-m", "looksay", *words],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "LOOKSAY_PLAIN": "1"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 120
-        while not list((broken / "stages").glob(f"{killed_in}-*/resume.pt")):
+        deadline = time.monotonic() + 240
+        while not list((broken / "stages").glob(f"{stage}-*/resume.pt")):
             assert child.poll() is None, "it ended before it could be killed"
             assert time.monotonic() < deadline
             time.sleep(0.002)
         child.kill()
         child.wait()
-    unfinished = list((broken / "stages").glob("instruct-*/resume.pt"))
-    assert unfinished
-    assert record(broken) == record(tmp_path / "whole")
-    for out in (broken, tmp_path / "whole"):
-        assert not list(out.glob("*.gz")), "a trial is no result"
-    curves = [
-        sorted(
-            [
-                (r["stage"], r["step"], tuple(r["losses"].values()))
-                for log in (out / "stages").glob("*/log.jsonl")
-                for r in map(json.loads, log.read_text("utf-8").splitlines())
-                if "losses" in r
-            ]
-        )
-        for out in (broken, tmp_path / "whole")
+        assert not list((broken / "stages").glob(f"{stage}-*/run.json"))
+    claim = base.every()["llava/align"]
+    ended = [
+        reproduce("llava/align", claim, out, seeds=(3,), quiet=True, **how)
+        for out in (broken, whole)
     ]
-    assert curves[0] == curves[1]
+    assert told(ended[0]) == told(ended[1])
+    assert curve(broken) == curve(whole)
+    assert len(curve(whole)) == 6
 
 
 def short(without: str = "", gate: Any = None) -> Any:
@@ -170,6 +205,7 @@ def short(without: str = "", gate: Any = None) -> Any:
     return make
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_whole_run_leaves_results_from_which_the_page_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,6 +232,7 @@ def test_a_whole_run_leaves_results_from_which_the_page_is_made(
     )
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_gate_that_an_arm_does_not_pass_leaves_the_claim_undecided(tmp_path: Path) -> None:
     def closed(model: Any) -> None:
         raise TrainingError("It has learned nothing.")
@@ -210,6 +247,7 @@ def test_a_gate_that_an_arm_does_not_pass_leaves_the_claim_undecided(tmp_path: P
     assert outcome(claim, found).word == "undecided"
 
 
+@pytest.mark.usefixtures("quick")
 def test_an_arm_must_end_with_a_stage_of_its_own(tmp_path: Path) -> None:
     arm = Arm("x", short(), frozenset({"instruct"}))
     with pytest.raises(InputError, match="ends with 'instruct'"):
