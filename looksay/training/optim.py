@@ -11,6 +11,7 @@ from torch import nn
 
 from looksay.errors import InputError, UnknownName
 from looksay.training.layers import stacked
+from looksay.training.muon import Muon
 from looksay.training.stages import Stage
 
 
@@ -111,7 +112,7 @@ def optimizer(
                     groups[hidden].append({"params": chosen, **group})
     each: list[torch.optim.Optimizer] = []
     if groups[True]:
-        each.append(torch.optim.Muon(groups[True], lr=0.0, adjust_lr_fn="match_rms_adamw"))
+        each.append(Muon(groups[True], lr=0.0))
     if groups[False]:
         each.append(torch.optim.AdamW(groups[False], lr=0.0, betas=stage.betas, fused=True))
     return Together(*each) if len(each) > 1 else cast(Optimizer, each[0])
