@@ -49,6 +49,10 @@ CAPTIONERS = {
 }
 
 
+MARK = "xqx"
+"""Stands for an answer where only what is written around it matters."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A conversation with its images decoded. Questions with the same `kind` go into one batch."""
@@ -241,13 +245,38 @@ class Asking:
                 raise
             return render(fold_system=True)
 
+    def frame(self) -> tuple[str, str, str]:
+        """What the chat template writes up to an answer, between that and its first letter, and after its
+        last letter.
+
+        Where it writes an answer otherwise than after that prompt (behind thoughts, say), nothing stands
+        between the two, and nothing is known of what comes after.
+        """
+        asked, said = (
+            {"role": role, "content": [{"type": "text", "text": text}]}
+            for role, text in (("user", "?"), ("assistant", MARK))
+        )
+
+        def written(*messages: dict[str, Any], begun: bool) -> str:
+            text = self.processor.apply_chat_template(
+                list(messages), add_generation_prompt=begun, tokenize=False, **self._extra
+            )
+            return str(text)
+
+        prompt = written(asked, begun=True)
+        before, _, after = written(asked, said, begun=False).rpartition(MARK)
+        between = before[len(prompt) :]
+        if not before.startswith(prompt) or between.strip():
+            return prompt, "", ""
+        return prompt, between, after
+
     def _messages(self, question: Question, fold_system: bool) -> list[dict[str, Any]]:
         images = iter(question.images)
         held: list[dict[str, Any]] = []
         messages = []
         for message in question.conversation.messages:
             parts = [
-                {"type": "text", "text": self._plain(part)}
+                {"type": "text", "text": self.plain(part)}
                 if isinstance(part, str)
                 else {"type": "image", "image": next(images)}
                 for part in message.parts
@@ -259,7 +288,7 @@ class Asking:
             held = []
         return messages
 
-    def _plain(self, text: str) -> str:
+    def plain(self, text: str) -> str:
         """Text that holds no control token: one from a web page could otherwise close the user's turn."""
         for token in self._control:
             text = text.replace(token, f"{token[0]} {token[1:]}")

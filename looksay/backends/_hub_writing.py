@@ -85,6 +85,24 @@ class StopAt(StoppingCriteria):  # type: ignore[misc]
         return torch.tensor(done, device=ids_BT.device)
 
 
+def greedy(base: Any, tokens: int, *, beams: bool) -> Any:
+    """A copy of generation settings that takes the best score each time (with `beams`, of as many ways on as
+    the release keeps), for at most so many new tokens."""
+    settings = copy.deepcopy(base)
+    settings.max_new_tokens, settings.max_length = tokens, None
+    settings.do_sample = False
+    settings.temperature = settings.top_p = settings.top_k = settings.min_p = None
+    if not beams:
+        settings.num_beams = 1
+    return settings
+
+
+def ends_of(settings: Any) -> set[int]:
+    """The ids at which generation ends by these settings."""
+    ends = settings.eos_token_id
+    return set(ends if isinstance(ends, list) else [ends]) - {None}
+
+
 class Writing:
     """One call of `generate`: what to pass, and how to read what comes back."""
 
@@ -99,16 +117,11 @@ class Writing:
         beams: bool = True,
     ) -> None:
         self.tokenizer, self.options = tokenizer, options
-        self.settings = settings = copy.deepcopy(base)
-        settings.max_new_tokens, settings.max_length = options.max_tokens, None
         # Sampling is done by our own processor, so that transformers always takes the best score.
-        settings.do_sample = False
-        settings.temperature = settings.top_p = settings.top_k = settings.min_p = None
+        beams = beams and not options.temperature > 0
+        self.settings = settings = greedy(base, options.max_tokens, beams=beams)
         settings.return_dict_in_generate = False
-        if options.temperature > 0 or not beams:
-            settings.num_beams = 1
-        ends = settings.eos_token_id
-        self.ends = set(ends if isinstance(ends, list) else [ends]) - {None}
+        self.ends = ends_of(settings)
         if settings.pad_token_id is None:
             settings.pad_token_id = tokenizer.pad_token_id
         self.prompt = PromptLength()

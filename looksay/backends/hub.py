@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import groupby, islice
 from typing import Any
 
@@ -117,7 +118,7 @@ class Hub:
             started = time.perf_counter()
             writing = self._writing(options, len(some))
             rows, prompt_tokens = self._generate(some, writing)
-            answers = [writing.read(row) for row in rows]
+            answers = [writing.read(row) for row in rows.cpu()]
             seconds = (time.perf_counter() - started) / len(some)
             return [
                 Completion(q.index, text, prompt, tokens, seconds, finish_reason=reason)
@@ -143,7 +144,8 @@ class Hub:
     def _generate(
         self, questions: Sequence[Question], writing: Any, **more: Any
     ) -> tuple[Any, list[int]]:
-        """Returned ids (one row per question) and the number of prompt tokens of each."""
+        """What `generate` returns (ids, one row per question, unless `writing` asks for more) and the number
+        of prompt tokens of each."""
         import torch
 
         inputs = self._asking.tensors(questions)
@@ -151,8 +153,43 @@ class Hub:
         prompt_tokens = [0] * len(questions) if mask is None else mask.sum(dim=-1).tolist()
         with self._lock, torch.inference_mode():
             inputs = inputs.to(self._device, dtype=self._dtype)
-            rows = self._model.generate(**inputs, **writing.arguments, **more)
-        return rows.cpu(), prompt_tokens
+            found = self._model.generate(**inputs, **writing.arguments, **more)
+        return found, prompt_tokens
+
+
+class Chat(Hub):
+    """A decoder with a chat template, loaded: it can also say how likely it finds given answers."""
+
+    def rank(self, conversation: Conversation, choices: Sequence[str]) -> list[float]:
+        """Log-likelihood of each choice as the answer (nats, its end included), in order; see `_hub_ranking`.
+
+        The prompt is computed once for each choice, in batches as in `complete`. Raises InputError and
+        BackendError.
+        """
+        from looksay.backends._hub_ranking import Weighing
+
+        question = self._question(0, conversation)
+
+        def weigh(some: Sequence[str]) -> list[float]:
+            answers = [self._answers.ids(choice) for choice in some]
+            weighing = Weighing(self._settings, answers, self._answers.ends)
+            output, _ = self._generate([question] * len(some), weighing)
+            return weighing.read(output)
+
+        found = []
+        rest = iter(choices)
+        while batch := list(islice(rest, self._batch_size)):
+            for _, value, fault in _device.in_halves(weigh, batch, self._shrink):
+                if value is None:
+                    raise BackendError(f"{self.name}: {fault}")
+                found.append(value)
+        return found
+
+    @cached_property
+    def _answers(self) -> Any:
+        from looksay.backends._hub_ranking import Answers
+
+        return Answers(self._asking, self._settings)
 
 
 def load(model: str, options: LoadOptions) -> Hub:
@@ -167,7 +204,9 @@ def load(model: str, options: LoadOptions) -> Hub:
         )
     checkpoint = open_checkpoint(model, options)
     batch_size = options.batch_size or DEFAULT_BATCH[checkpoint.device.type]
-    return Hub(f"hub:{model}", checkpoint, batch_size, options.max_side_px)
+    chats = checkpoint.captioner is None and not checkpoint.model.config.is_encoder_decoder
+    kind = Chat if chats else Hub
+    return kind(f"hub:{model}", checkpoint, batch_size, options.max_side_px)
 
 
 def discover() -> list[str]:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 import importlib.util
-import io
 import json
-import pkgutil
-import random
 import shutil
 from dataclasses import astuple
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import checkpoints
 import pytest
 from conftest import need
+from hub_asking import PROMPTS, TYPES, ask, build, builder, extra_is_there, hub, photo
 from PIL import Image as Pillow
 
 from looksay.backends import LoadOptions, load
@@ -25,68 +19,11 @@ from looksay.errors import BackendError
 from looksay.images import load_rgb
 from looksay.types import Completion, Conversation, Image, Options
 
+__all__ = ["build", "extra_is_there", "hub"]  # fixtures
+
 pytestmark = pytest.mark.local
 
-TYPES = sorted(
-    m.name
-    for m in pkgutil.iter_modules(checkpoints.__path__)
-    if not m.name.startswith(("common", "conftest"))
-)
-SIZES_PX = [(64, 48), (90, 200), (300, 60)]
-PROMPTS = [
-    "Describe the image.",
-    "What is on the table near the window, in one sentence?",
-    "a red dog",
-]
 SHORT = Options(max_tokens=8)
-
-
-@pytest.fixture(autouse=True)
-def _extra_is_there() -> None:
-    for package in ("torch", "transformers"):
-        need(
-            importlib.util.find_spec(package), f'{package} is missing: pip install "looksay[local]"'
-        )
-
-
-@functools.cache
-def photo(index: int) -> bytes:
-    """A PNG of coloured blocks, another one for each index."""
-    width_px, height_px = SIZES_PX[index % len(SIZES_PX)]
-    blocks = (width_px // 8 + 1, height_px // 8 + 1)
-    noise = random.Random(index).randbytes(3 * blocks[0] * blocks[1])
-    out = io.BytesIO()
-    Pillow.frombytes("RGB", blocks, noise).resize((width_px, height_px)).save(out, "PNG")
-    return out.getvalue()
-
-
-@pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Folder of the tiny checkpoint of a type; each is made once."""
-
-    @functools.cache
-    def make(kind: str) -> Path:
-        import torch
-
-        torch.manual_seed(0)  # some types draw a few of their weights themselves
-        folder = tmp_path_factory.mktemp(kind)
-        builder(kind).build(folder)
-        return folder
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def hub(build: Any) -> Any:
-    @functools.cache
-    def make(kind: str) -> Any:
-        return load(f"hub:{build(kind)}", LoadOptions(batch_size=4, device="cpu", max_side_px=4000))
-
-    return make
-
-
-def builder(kind: str) -> ModuleType:
-    return importlib.import_module(f"checkpoints.{kind}")
 
 
 def prompts(kind: str, backend: Any) -> list[str]:
@@ -94,10 +31,6 @@ def prompts(kind: str, backend: Any) -> list[str]:
     if backend.profile.instructable:
         return PROMPTS
     return [getattr(builder(kind), "PROMPT", "")] * len(PROMPTS)
-
-
-def ask(index: int, words: str) -> Conversation:
-    return Conversation.ask(Image(photo(index)), *([words] if words else []))
 
 
 def only(backend: Any, conversation: Conversation, options: Options = SHORT) -> Completion:
