@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from looksay.data.dataset import Source
@@ -10,9 +11,11 @@ from looksay.errors import InputError, plainly
 
 EXPECTED = (
     "Expected: scenes; LLaVA's JSON (a list of conversations) or JSON Lines; COCO captions; VQA questions "
-    "with their annotations beside them; a .tar shard or a folder of them; a folder with ScienceQA's "
-    "problems.json. See docs/data.md."
+    "with their annotations beside them; NLVR's sentences; a .tar shard or a folder of them; a folder with "
+    "ScienceQA's problems.json. See docs/data.md."
 )
+LINE_BYTES = 65_536
+"""At most so much of a file's first line is read to see what it is: a whole file may be one line."""
 
 
 def open_source(
@@ -23,7 +26,7 @@ def open_source(
     `images` is the folder that image names start from; `seed` is that of scenes, `split` that of scenes
     and of ScienceQA. Raises InputError where there is nothing, or nothing known.
     """
-    from looksay.data.sources import coco_captions, llava_instruct, scienceqa, vqa, webdataset
+    from looksay.data.sources import coco_captions, llava_instruct, nlvr, scienceqa, vqa, webdataset
 
     if data == "scenes":
         from looksay.data.sources import scenes
@@ -34,7 +37,10 @@ def open_source(
         return scienceqa.read(path, split, images)
     if path.suffix == ".tar" or path.is_dir():
         return webdataset.read(path)
-    if path.suffix == ".jsonl" or not path.is_file() or _starts(path) == "[":
+    first = _first_line(path) if path.is_file() else ""
+    if _keys(first) >= nlvr.KEYS:
+        return nlvr.read(path, images)
+    if path.suffix == ".jsonl" or not path.is_file() or first[:1] == "[":
         return llava_instruct.read(path, images)
     content = load_json(path)
     keys = set(content) if isinstance(content, dict) else set()
@@ -46,12 +52,23 @@ def open_source(
     raise InputError(f"{path} holds {found}. {EXPECTED}")
 
 
-def _starts(path: Path) -> str:
+def _first_line(path: Path) -> str:
+    """The beginning of the first line that is not blank."""
     try:
         with path.open("rb") as stream:
-            return stream.read(4096).decode("utf-8-sig", "replace").lstrip()[:1]
+            text = stream.read(LINE_BYTES).decode("utf-8-sig", "replace")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {plainly(error)}.") from error
+    return text.lstrip().partition("\n")[0]
+
+
+def _keys(line: str) -> frozenset[str]:
+    """The keys of the object that a line holds; none where it holds none."""
+    try:
+        found = json.loads(line)
+    except json.JSONDecodeError:
+        return frozenset()
+    return frozenset(found) if isinstance(found, dict) else frozenset()
 
 
 def _annotations(questions: Path) -> Path:

@@ -14,7 +14,15 @@ from PIL import Image as Pillow
 
 from looksay.data.dataset import Part, problems
 from looksay.data.opening import open_source
-from looksay.data.sources import coco_captions, llava_instruct, scenes, scienceqa, vqa, webdataset
+from looksay.data.sources import (
+    coco_captions,
+    llava_instruct,
+    nlvr,
+    scenes,
+    scienceqa,
+    vqa,
+    webdataset,
+)
 from looksay.errors import InputError
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text("utf-8")
@@ -25,6 +33,7 @@ NAMES = (  # of the page's JSON blocks, in their order
     "v2_OpenEnded_mscoco_train2014_questions.json",
     "v2_mscoco_train2014_annotations.json",
     "problems.json",
+    "dev.json",
 )
 SHOWN = dict(zip(NAMES, re.findall(r"^```json\n(.*?)^```", PAGE, re.M | re.S), strict=True))
 
@@ -33,7 +42,9 @@ SHOWN = dict(zip(NAMES, re.findall(r"^```json\n(.*?)^```", PAGE, re.M | re.S), s
 def mine(tmp_path: Path) -> Path:
     """A folder with the page's records, and the images that they name."""
     folder = tmp_path / "mine"
-    (folder / "images").mkdir(parents=True)
+    (folder / "images" / "2").mkdir(parents=True)
+    for order in range(nlvr.ORDERS):
+        Pillow.new("RGB", (8, 6)).save(folder / "images" / "2" / f"dev-3125-1-{order}.png")
     for name in (
         "images/harbour.jpg",
         "images/market.jpg",
@@ -54,6 +65,7 @@ def mine(tmp_path: Path) -> Path:
         ("captions.json", coco_captions.CocoCaptions, 2),
         ("v2_OpenEnded_mscoco_train2014_questions.json", vqa.Vqa, 1),
         ("problems.json", scienceqa.ScienceQa, 1),
+        ("dev.json", nlvr.Nlvr, 6),
         (".", scienceqa.ScienceQa, 1),
     ],
 )

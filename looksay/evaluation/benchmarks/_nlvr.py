@@ -4,33 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from looksay.data.sources.nlvr import WORDS
 from looksay.evaluation.benchmark import Answer, Compat, Item
 from looksay.evaluation.benchmarks._asking import SHORT
 from looksay.evaluation.measures import Measure, of_samples, of_verdicts
 from looksay.evaluation.metrics.yes_no import true_false
-from looksay.types import Conversation, Image
-
-WORDS = ("true", "false")
+from looksay.types import Conversation
 
 
-def item(
-    name: str, pictures: Sequence[Image], sentence: str, label: str, sentence_id: str, group: str
-) -> Item:
-    """A sentence to be judged. `truth`: answer (true or false), sentence (whose every judgement must be right).
-
-    The wording is ours: the papers train classifiers. `group`: what was written about together.
-    """
-    what = "picture" if len(pictures) == 1 else "pair of pictures, the left one first"
-    asked = (
-        f'Is this sentence true or false of the {what}?\n"{sentence}"\nAnswer with true or false.'
-    )
-    truth = {"answer": label == "true", "sentence": sentence_id}
+def item(name: str, asked: Conversation, right: bool, sentence: str, group: str) -> Item:
+    """A sentence to be judged. `truth`: answer (whether it is true), sentence (whose every judgement must be
+    right). `group`: what was written about together."""
     return Item(
         name,
-        Conversation.ask(*pictures, asked),
-        truth,
+        asked,
+        {"answer": right, "sentence": sentence},
         image=group,
-        kind=label,
+        kind=WORDS[0] if right else WORDS[1],
         choices=WORDS,
         max_tokens=SHORT,
     )

@@ -1,8 +1,6 @@
 """NLVR: sentences that people wrote about drawn pictures of three boxes; is one true of a picture?
 
-One line of dev.json (JSON Lines in spite of its name): {"sentence": "There is a tower with four blocks.",
-"label": "true", "identifier": "3125-1", "directory": "2", "evals": {…}, "structured_rep": [[…], […], […]]};
-its six pictures, the boxes in every order, are dev/images/2/dev-3125-1-0.png to dev-3125-1-5.png.
+The files, and what is asked, are those of looksay.data.sources.nlvr, so that a model can be trained on the same.
 """
 
 from __future__ import annotations
@@ -10,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from looksay.data.reading import Place, entries, load_json
+from looksay.data.sources import nlvr as official
 from looksay.errors import InputError
 from looksay.evaluation.benchmark import Answer, Card, Compat, Item
 from looksay.evaluation.benchmarks import _nlvr
 from looksay.evaluation.measures import Measure
+from looksay.types import Conversation
 
 CARD = Card(
     title="NLVR",
@@ -33,8 +32,6 @@ CARD = Card(
     compat=("strict", "official"),
     likelihood=True,
 )
-ORDERS = 6
-"""Pictures of one example: the three boxes in every order."""
 
 
 def read(folder: Path, variant: str = "dev") -> list[Item]:
@@ -42,26 +39,15 @@ def read(folder: Path, variant: str = "dev") -> list[Item]:
 
     The folder may also hold the repository's folder nlvr/, which then holds the pictures.
     """
-    path = _path(folder, variant)
-    rows = entries(path, load_json(path, lines=True))
+    places = [folder / variant / "images", folder / "nlvr" / variant / "images"]
+    images = next((place for place in places if place.is_dir()), places[0])
+    source = official.read(_path(folder, variant), images, variant)
     items = []
-    seen: set[str] = set()
-    for index, row in enumerate(rows):
-        place = Place(path, index, len(rows), row, "identifier")
-        name = place.words(row, "identifier")
-        number, dash, position = name.partition("-")
-        if not dash or not position:
-            place.fail("'identifier' should be two numbers, as in '3125-1'.")
-        place.once(name, seen, "identifier")
-        label = place.one_of(row, "label", _nlvr.WORDS)
-        sentence = place.words(row, "sentence")
-        where = f"{variant}/images/{place.words(row, 'directory')}"
-        for order in range(ORDERS):
-            picture = f"{variant}-{name}-{order}"
-            file = f"{where}/{picture}.png"
-            image = place.image(folder, file, f"nlvr/{file}")
-            group = f"{variant}-{number}"
-            items.append(_nlvr.item(picture, [image], sentence, label, group, group))
+    for index in range(source.size or 0):
+        example = source.example(index)
+        asked = Conversation(example.conversation.messages[:1])
+        about = example.truth["about"]
+        items.append(_nlvr.item(example.id, asked, example.truth["answer"], about, about))
     return items
 
 

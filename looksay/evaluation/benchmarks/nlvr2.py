@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from looksay.data.reading import Place, entries, load_json
+from looksay.data.sources import nlvr as official
 from looksay.evaluation.benchmark import Answer, Card, Compat, Item
 from looksay.evaluation.benchmarks import _nlvr
 from looksay.evaluation.measures import Measure
@@ -48,18 +49,16 @@ def read(folder: Path, variant: str = "test1") -> list[Item]:
             place.fail("'identifier' should be split-set-pair-sentence, as in 'test1-0-1-0'.")
         place.once(name, seen, "identifier")
         split, group, pair, sentence = parts
-        label = place.one_of(row, "label", ("True", "False")).lower()
+        label = place.one_of(row, "label", ("True", "False"))
         pictures = [
             place.image(folder / variant, f"{split}-{group}-{pair}-img{side}.png")
             for side in (0, 1)
         ]
         words = place.words(row, "sentence")
         # The tool leaves the pair out of the identifier: a sentence stands under several pairs of its set.
-        items.append(
-            _nlvr.item(
-                name, pictures, words, label, f"{split}-{group}-{sentence}", f"{split}-{group}"
-            )
-        )
+        asked, right = official.asked(pictures, words), label == "True"
+        sentence_id, drawn = f"{split}-{group}-{sentence}", f"{split}-{group}"
+        items.append(_nlvr.item(name, asked, right, sentence_id, drawn))
     return items
 
 
