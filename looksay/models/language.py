@@ -48,7 +48,10 @@ class Language(nn.Module):
         self._as_released = self.fingerprint if base is not None else None
         if attention is not None:
             self.model.set_attn_implementation(attention)
-        self._places_known = "position_ids" in inspect.signature(self.decoder.forward).parameters
+        takes = inspect.signature(self.decoder.forward).parameters
+        self._places_known = "position_ids" in takes
+        # Its old name until transformers 5.23.
+        self._cache_name = "cache" if "cache" in takes else "past_key_values"
         bent = [
             name
             for name in _NOT_A_PLAIN_HEAD
@@ -198,8 +201,8 @@ class Language(nn.Module):
             output = self.decoder(
                 inputs_embeds=embeds_BTD,
                 attention_mask=mask_BT if padded else None,
-                past_key_values=cache,
                 use_cache=True,
+                **{self._cache_name: cache},
                 **self._places(positions_BT),
             )
             logits_BV = self.logits(output.last_hidden_state[:, -1])

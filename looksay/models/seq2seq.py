@@ -92,8 +92,8 @@ class Seq2Seq(Language):
                 inputs_embeds=embeds_BTD,
                 encoder_hidden_states=state,
                 encoder_attention_mask=mask_BS,
-                past_key_values=cache,
                 use_cache=True,
+                **{self._cache_name: cache},
             )
             logits_BV = self.logits(self._scaled(output.last_hidden_state[:, -1]))
             drawn = pick(logits_BV, temperature, top_p, generators)
