@@ -6,9 +6,11 @@ Pillow reads JPEG, PNG, WebP, GIF, AVIF, TIFF and BMP, pillow-heif reads HEIC, a
 
 from __future__ import annotations
 
+import hashlib
 import io
 import threading
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -161,6 +163,22 @@ def load_rgb(
         return upright_rgb(source.copy(), max_side_px=max_side_px)
     with open_image(source) as image:
         return upright_rgb(image, max_side_px=max_side_px)
+
+
+def digest(source: Path | bytes | Pillow.Image) -> str:
+    """SHA-256 of the picture's bytes: a moved file is the same picture, a changed one is not. Raises OSError."""
+    if isinstance(source, Path):
+        return _of_file(source, source.stat().st_mtime_ns, source.stat().st_size)
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    head = f"{source.mode} {source.size} ".encode()
+    return hashlib.sha256(head + source.tobytes()).hexdigest()
+
+
+@lru_cache(maxsize=200_000)
+def _of_file(path: Path, changed_ns: int, size: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def encode_jpeg(

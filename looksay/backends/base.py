@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
+from looksay import images
 from looksay.errors import InputError
 from looksay.parallel import as_they_finish
 from looksay.types import Completion, Conversation, Image, Options, Price
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "WAITING",
     "Backend",
     "Encoder",
     "LoadOptions",
@@ -26,7 +28,12 @@ __all__ = [
     "as_they_finish",
     "is_loopback",
     "parse_name",
+    "spelled",
 ]
+
+
+WAITING = "waiting"
+"""Key of `Completion.details` where a call failed only because a person has not answered yet: what to do then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ class Ranker(Protocol):
     """A backend that can also say how likely it finds given answers."""
 
     def rank(self, conversation: Conversation, choices: Sequence[str]) -> list[float]:
-        """Log-likelihood of each choice as the answer (nats, summed over its tokens)."""
+        """Log-likelihood of each choice as the answer (nats, summed over its tokens and its end)."""
 
 
 class Encoder(Protocol):
@@ -149,6 +156,17 @@ def parse_name(name: str) -> tuple[str, str]:
         return "openai", name
     provider, _, model = name.partition(":")
     return provider, model
+
+
+def spelled(conversation: Conversation) -> list[list[Any]]:
+    """What a conversation says and shows, pictures as digests of their bytes: equal where two ask the same."""
+    return [
+        [
+            message.role,
+            [p if isinstance(p, str) else images.digest(p.source) for p in message.parts],
+        ]
+        for message in conversation.messages
+    ]
 
 
 def is_loopback(url: str) -> bool:

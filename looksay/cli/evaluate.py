@@ -49,7 +49,10 @@ def evaluate(
     ] = Path("benchmarks"),
     judge: Annotated[
         str | None,
-        typer.Option("--judge", help="The model that reads answers, where a benchmark wants one."),
+        typer.Option(
+            "--judge",
+            help="The model that reads answers, where a benchmark wants one; sheet:FILE.csv: people do.",
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Only the first so many pictures.")
@@ -232,6 +235,7 @@ def _rules(name: str) -> Any:
 
 
 def _read(name: str, data: Path, limit: int | None, as_json: bool) -> _Part:
+    from looksay.data.reading import opened_later
     from looksay.evaluation import benchmark as benchmarks
     from looksay.evaluation import embedding
     from looksay.evaluation.run import limited, missing
@@ -239,8 +243,10 @@ def _read(name: str, data: Path, limit: int | None, as_json: bool) -> _Part:
     found, variant = benchmarks.load(name)
     folder = data / name.partition("/")[0]
     try:
-        with console.spinner(f"Reading {name}", as_json):
+        with console.spinner(f"Reading {name}", as_json), opened_later() as opened:
             items = benchmarks.checked(found.read(folder, variant), name)
+            kept = (embedding.limited if _embeds(found) else limited)(items, limit)
+            opened(image for item in kept for image in item.conversation.images)
     except InputError as error:
         lacking = missing(folder, found)
         if not lacking:
@@ -250,7 +256,6 @@ def _read(name: str, data: Path, limit: int | None, as_json: bool) -> _Part:
             f"{error}\n{found.CARD.title} reads what is not there (a part needs not all of it):\n{told}\n"
             f"It is to be had at {found.CARD.where} ({found.CARD.licence}). Another folder: --data DIR"
         ) from error
-    kept = (embedding.limited if _embeds(found) else limited)(items, limit)
     return _Part(name, found, kept, len(items))
 
 

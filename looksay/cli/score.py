@@ -72,6 +72,10 @@ def score(
         Path | None,
         typer.Option("--synonyms", help="chair: a list of words for objects, such as the paper's."),
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option("--encoder", help="clipscore: a dual encoder, as hub:OWNER/NAME or a folder."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score answers that are in files already, as the benchmark's official tool does.
@@ -92,6 +96,7 @@ def score(
         "spice": spice or None,
         "timeout": timeout,
         "synonyms": synonyms,
+        "encoder": encoder,
     }
     with console.spinner(f"Scoring {kind}", as_json):
         rules, sets = scoring.read(kind, paths, compat, partial, also)

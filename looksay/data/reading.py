@@ -6,7 +6,9 @@ import difflib
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
@@ -15,7 +17,7 @@ from PIL import Image as Pillow
 
 from looksay import images
 from looksay.data.dataset import named
-from looksay.errors import InputError, PageError, UnreadablePhoto, plainly
+from looksay.errors import InputError, UnreadablePhoto, plainly
 from looksay.library import files
 from looksay.types import Example, Image
 
@@ -140,7 +142,8 @@ class Place:
         return folder / name
 
     def image(self, folder: Path, name: str, *also: str) -> Image:
-        """The image of that name (or of a name in `also`) in the folder: there, and opened as a picture."""
+        """The image of that name (or of a name in `also`) in the folder: there, and opened as a picture (within
+        `opened_later`, later)."""
         if name.startswith(("http://", "https://", "data:")):
             self.fail(f"the image {name[:60]!r} is an address; expected the name of a file.")
         paths = [self.inside(folder, one) for one in (name, *also)]
@@ -153,10 +156,42 @@ class Place:
                 f"the image {name!r} is not in {folder}.{_near(looked.name, looked.parent)} "
                 "Name the folder with --images."
             )
+        later = _LATER.get()
+        if later is None:
+            self._open(path)
+        else:
+            later.setdefault(path, self)
+        return Image(path)
+
+    def _open(self, path: Path) -> None:
         fault = _fault(path, path.stat().st_mtime_ns)
         if fault:
             self.fail(f"the image {path} cannot be read: {fault}")
-        return Image(path)
+
+
+_LATER: ContextVar[dict[Path, Place] | None] = ContextVar("pictures to open later", default=None)
+
+
+@contextmanager
+def opened_later() -> Iterator[Callable[[Iterable[Image]], None]]:
+    """Within it `Place.image` looks only whether pictures are there; the function that it gives opens those that
+    are wanted after all, and names the entry of one that cannot be read (InputError).
+
+    For trials on a part of a large set: opening a picture takes ten times as long as seeing that it is there,
+    and far longer where the disk is slow.
+    """
+    places: dict[Path, Place] = {}
+
+    def wanted(found: Iterable[Image]) -> None:
+        for image in found:
+            if isinstance(image.source, Path) and image.source in places:
+                places.pop(image.source)._open(image.source)
+
+    before = _LATER.set(places)
+    try:
+        yield wanted
+    finally:
+        _LATER.reset(before)
 
 
 @cache
@@ -198,15 +233,7 @@ def save_json(path: Path, content: Any) -> None:
     write(path, text.encode("utf-8", "backslashreplace"))
 
 
-def write(path: Path, data: bytes) -> None:
-    """Replace a file in one step, making its folder where there is none. Raises InputError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write(path, data)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {plainly(error)}.") from error
-    except PageError as error:
-        raise InputError(f"{path} {error}") from error
+write = files.save
 
 
 def bytes_of(image: Image, form: str) -> bytes:

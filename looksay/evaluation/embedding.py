@@ -23,8 +23,9 @@ from looksay.data.reading import write
 from looksay.errors import InputError
 from looksay.evaluation import measures
 from looksay.evaluation.benchmark import Compat, Embedded, Item, Reranked
-from looksay.evaluation.journal import data, digest
+from looksay.evaluation.journal import data
 from looksay.evaluation.run import Asked, Figure, Result, clusters
+from looksay.images import digest
 from looksay.types import Completion, Image
 
 Vectors = NDArray[np.float32]
@@ -191,7 +192,7 @@ def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
 
 def _digests(item: Item) -> list[str]:
     parts = item.conversation.messages[0].parts
-    return [f"text {part}" if isinstance(part, str) else digest(part) for part in parts]
+    return [f"text {part}" if isinstance(part, str) else digest(part.source) for part in parts]
 
 
 def _text(item: Item) -> str:

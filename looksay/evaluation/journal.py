@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from looksay.backends.base import spelled
 from looksay.errors import InputError, plainly
 from looksay.evaluation.benchmark import Item
-from looksay.types import Completion, Image, Options
+from looksay.library import files
+from looksay.types import Completion, Options
 
 
 def key(fingerprint: str, item: Item, options: Options) -> str:
@@ -32,11 +32,7 @@ def key(fingerprint: str, item: Item, options: Options) -> str:
 
 def asked(item: Item) -> list[Any]:
     """What an item asks: its messages, pictures as their digests, and its choices."""
-    messages = [
-        [message.role, [digest(p) if isinstance(p, Image) else p for p in message.parts]]
-        for message in item.conversation.messages
-    ]
-    return [messages, list(item.choices)]
+    return [spelled(item.conversation), list(item.choices)]
 
 
 def data(items: Sequence[Item]) -> str:
@@ -48,28 +44,10 @@ def data(items: Sequence[Item]) -> str:
     return total.hexdigest()[:16]
 
 
-def digest(image: Image) -> str:
-    """Of the picture's bytes: a moved file is the same picture, a changed one is not."""
-    source = image.source
-    if isinstance(source, Path):
-        return _of_file(source, source.stat().st_mtime_ns, source.stat().st_size)
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).hexdigest()
-    head = f"{source.mode} {source.size} ".encode()
-    return hashlib.sha256(head + source.tobytes()).hexdigest()
-
-
-@lru_cache(maxsize=200_000)
-def _of_file(path: Path, changed_ns: int, size: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 class Journal:
     """Read once, then appended to. A line that a kill cut off is cut away; what it held is asked again.
 
-    One process at a time: a lock of SQLite's stands beside the file, which the system lifts however a process
-    ends. Raises InputError where another holds it, or the file cannot be written or read.
+    One process at a time. Raises InputError where another writes it, or it cannot be written or read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,13 +55,10 @@ class Journal:
         self._rows: dict[str, Mapping[str, Any]] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = sqlite3.connect(path.with_suffix(".lock"), timeout=0, isolation_level=None)
-            self._lock.execute("BEGIN EXCLUSIVE")
+            self._lock = files.lock(path)
             self._file = path.open("a+b")
-        except sqlite3.OperationalError as error:
-            raise InputError(
-                f"{path} is being written by another run ({error}). Wait for it, or choose another --out."
-            ) from error
+        except BlockingIOError as error:
+            raise InputError(f"{error}. Wait for it, or choose another --out.") from error
         except OSError as error:
             raise InputError(f"{path} cannot be written: {plainly(error)}.") from error
         try:

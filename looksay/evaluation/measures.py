@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,9 @@ class Measure:
     """1: more is better; -1: less is; 0: neither (lengths, shares of yes)."""
     kind: str = ""
     """The type of sample that it is about; empty: all."""
+    decided_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Sample's id → the answers that decided it, where it is not the answer of that id: of a question that must be
+    right in every order of its options, the orders in which it was not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from jinja2 import Environment, select_autoescape
 from looksay.data.reading import write as write_file
 from looksay.errors import UnreadablePhoto
 from looksay.evaluation import published
-from looksay.evaluation.report import number, part
+from looksay.evaluation.benchmark import Item
+from looksay.evaluation.report import number, part, unscored
 from looksay.evaluation.run import Result
 from looksay.images import load_rgb
 from looksay.types import Image
@@ -37,7 +38,7 @@ def write(found: Mapping[str, Any], results: Sequence[Result], folder: Path) -> 
 def html(found: Mapping[str, Any], results: Sequence[Result]) -> str:
     """The whole report as one file that needs nothing else; every plot says in words what it shows."""
     made = Environment(autoescape=select_autoescape(default=True), trim_blocks=True)
-    made.filters["number"] = number
+    made.filters |= {"number": number, "unscored": unscored}
     template = files("looksay.evaluation") / "templates" / "report.html"
     return made.from_string(template.read_text("utf-8")).render(
         record=found,
@@ -74,7 +75,7 @@ def tables(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """The figures and the differences as tables of Markdown."""
+    """The figures, the differences and what was spent as tables of Markdown."""
     lines = ["# Report", ""]
     for table in tables(found):
         names = [model["model"] for model in table["models"]]
@@ -90,7 +91,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         ]
         lines += [f"\n{model['model']}{part(model)}." for model in table["models"] if part(model)]
         lines += [
-            f"\n{model['model']}: not scored, {model['failed']} of {model['asked']} calls failed."
+            f"\n{model['model']}: not scored, {unscored(model)}"
             for model in table["models"]
             if model["failed"]
         ]
@@ -107,11 +108,30 @@ def markdown(found: Mapping[str, Any]) -> str:
         ]
         lines.append("")
     lines += [
+        "## Tokens and cost",
+        "",
+        "| model | benchmark | answers | tokens in, out | USD | judge | its tokens in, out | its USD |",
+        "|---" * 8 + "|",
+        *(_spent(result) for result in found["results"]),
+        "",
+        *([found["waits"], ""] if found["waits"] else []),
         f"95 % intervals from {found['samples']} bootstrap samples, seed {found['seed']}; "
         f"looksay {found['looksay']}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _spent(result: Mapping[str, Any]) -> str:
+    both = [
+        f"{result[f'{whose}prompt_tokens']}, {result[f'{whose}completion_tokens']} | "
+        f"{result[f'{whose}cost_usd']:.4f}"
+        for whose in ("", "judge_")
+    ]
+    judge = f"{result['judge']} | {both[1]}" if result["judge"] else "none | - | -"
+    return (
+        f"| {result['model']} | {result['benchmark']} | {result['asked']} | {both[0]} | {judge} |"
+    )
 
 
 def _published(table: Mapping[str, Any]) -> list[str]:
@@ -200,7 +220,8 @@ def _apart(low: float | None, high: float | None) -> float:
 
 
 def worst(result: Result, count: int = WORST) -> list[dict[str, Any]]:
-    """The samples that do worst by the first figure, with what was asked, said and expected, and a picture."""
+    """The samples that do worst by the first figure, each with its pictures and the answers that decided it: what
+    was asked, said and expected."""
     if not result.figures:
         return []
     measure = result.figures[0].measure
@@ -214,25 +235,23 @@ def worst(result: Result, count: int = WORST) -> list[dict[str, Any]]:
     answers = {answer.item.id: answer for answer in result.asked.answers}
     shown = []
     for value, _, one in ranked[:count]:
-        if one not in answers:
+        told = [answers[name] for name in measure.decided_by.get(one, (one,)) if name in answers]
+        if not told:
             continue
-        item = answers[one].item
-        message = item.conversation.messages[-1]
-        expected = next(
-            (
-                item.truth[k]
-                for k in ("answer", "answers", "references", "captions")
-                if k in item.truth
-            ),
-            "",
-        )
+        item = told[0].item
         shown.append(
             {
                 "id": one,
                 "kind": item.kind,
-                "asked": message.text,
-                "said": answers[one].text,
-                "expected": expected if isinstance(expected, str) else str(expected),
+                "answers": [
+                    {
+                        "id": answer.item.id,
+                        "asked": answer.item.conversation.messages[-1].text,
+                        "said": answer.text,
+                        "expected": _expected(answer.item),
+                    }
+                    for answer in told
+                ],
                 "value": sign * value * measure.scale,
                 "pictures": [
                     uri for image in item.conversation.images[:2] for uri in [_thumb(image)] if uri
@@ -240,6 +259,12 @@ def worst(result: Result, count: int = WORST) -> list[dict[str, Any]]:
             }
         )
     return shown
+
+
+def _expected(item: Item) -> str:
+    """What the answer is held to, in words; empty where no one answer is right."""
+    known = ("answer", "answers", "references", "captions")
+    return str(next((item.truth[key] for key in known if key in item.truth), ""))
 
 
 def _thumb(image: Image) -> str | None:

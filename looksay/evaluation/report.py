@@ -4,14 +4,15 @@
 "questions", "kind": "where", "value": 81.2, "low": 78.0, "high": 84.1, "of": 431, "clusters": 431,
 "better": 1}], …}], "differences": [{"benchmark": "scenes/test", "name": "questions", "kind": "where",
 "first": "mini", "second": "facts", "value": -70.1, "low": -74.0, "high": -66.0, "p": 0.001, "of": 431}],
-"published": [what others print of the same figures; see `looksay.evaluation.published.rows`]}
+"published": [what others print of the same figures; see `looksay.evaluation.published.rows`],
+"waits": "12 rows wait in grades.csv. …" or, where no person has yet to answer, ""}
 """
 
 from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
@@ -21,6 +22,7 @@ import looksay
 from looksay.data.reading import save_json
 from looksay.evaluation import measures, published
 from looksay.evaluation.run import Figure, Result, clusters
+from looksay.types import Completion
 
 
 def record(
@@ -47,11 +49,14 @@ def record(
             if len(result.asked.items) == result.whole
             for figure in result.figures
         ),
+        # What is said of the last one counts all that wait by now.
+        "waits": next((one for r in reversed(results) for one in r.waiting.values()), ""),
     }
 
 
 def _result(result: Result) -> dict[str, Any]:
     said = [one for one in result.asked.completions if one is not None and not one.error]
+    read = result.verdicts.completions if result.verdicts else ()
     options = asdict(result.options)
     del options["timeout_s"]
     return {
@@ -68,14 +73,27 @@ def _result(result: Result) -> dict[str, Any]:
         "reused": result.asked.reused,
         "cut": result.cut,
         "failed": len(result.failures),
-        "failures": [f"{item}: {fault}" for item, fault in result.failures[:10]],
-        "seconds": round(sum(one.seconds for one in said), 3),
-        "prompt_tokens": sum(one.prompt_tokens or 0 for one in said),
-        "completion_tokens": sum(one.completion_tokens or 0 for one in said),
+        "waiting": len(result.waiting),
+        "failures": [
+            f"{item}: {fault}" for item, fault in result.failures if item not in result.waiting
+        ][:10],
+        **_spent(said),
+        # A verdict that nobody could read was paid for as well.
+        **{f"judge_{name}": spent for name, spent in _spent(filter(None, read)).items()},
         "memory_mb": _rounded(result.asked.memory.process if result.asked.memory else None),
         "device_memory_mb": _rounded(result.asked.memory.device if result.asked.memory else None),
-        "cost_usd": sum(one.cost_usd for one in said),
         "figures": [figure_row(figure) for figure in result.figures],
+    }
+
+
+def _spent(completions: Iterable[Completion]) -> dict[str, Any]:
+    """What answers took."""
+    found = list(completions)
+    return {
+        "seconds": round(sum(one.seconds for one in found), 3),
+        "prompt_tokens": sum(one.prompt_tokens or 0 for one in found),
+        "completion_tokens": sum(one.completion_tokens or 0 for one in found),
+        "cost_usd": sum(one.cost_usd for one in found),
     }
 
 
@@ -128,6 +146,19 @@ def part(result: Mapping[str, Any]) -> str:
     return f", {result['asked']:,} of {result['whole']:,} items"
 
 
+def unscored(result: Mapping[str, Any]) -> str:
+    """Why a result has no figures, in words; empty where it has."""
+    waiting, asked = result["waiting"], result["asked"]
+    told = []
+    if broken := result["failed"] - waiting:
+        told.append(
+            f"{broken} of {asked} calls failed. Run again: only those are asked, for a failed call is no score."
+        )
+    if waiting:
+        told.append(f"{waiting} of {asked} wait for a person's answer.")
+    return " ".join(told)
+
+
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
 
@@ -146,8 +177,7 @@ def table(found: dict[str, Any]) -> str:
         lines.append(f"{result['model']} on {result['benchmark']}{part(result)}{rules}{judge}")
         if result["failed"]:
             lines += [
-                f"  not scored: {result['failed']} of {result['asked']} calls failed, and a failed call is no "
-                "score. Run again: only those are asked.",
+                f"  not scored: {unscored(result)}",
                 *(f"    {fault}" for fault in result["failures"][:3]),
                 "",
             ]
@@ -171,6 +201,7 @@ def table(found: dict[str, Any]) -> str:
             )
         lines.append("")
     lines += published.lines(found["published"])
+    lines.append(found["waits"])
     return "\n".join(lines).rstrip()
 
 

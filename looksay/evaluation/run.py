@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
-from looksay.backends.base import Backend, Ranker
+from looksay.backends.base import WAITING, Backend, Ranker
 from looksay.errors import BackendError, InputError, LooksayError
 from looksay.evaluation import measures
 from looksay.evaluation.benchmark import (
@@ -47,6 +47,15 @@ class Asked:
             for item, one in zip(self.items, self.completions, strict=True)
             if one is None or one.error
         ]
+
+    @property
+    def waiting(self) -> dict[str, str]:
+        """Item → what to do, for every failure that is only a person who has not answered yet."""
+        return {
+            item.id: str(one.details[WAITING])
+            for item, one in zip(self.items, self.completions, strict=True)
+            if one is not None and one.error and WAITING in one.details
+        }
 
     @property
     def answers(self) -> list[Answer]:
@@ -96,6 +105,11 @@ class Result:
     def failures(self) -> list[tuple[str, str]]:
         judged = self.verdicts.failures if self.verdicts else []
         return self.asked.failures + [(item, f"judge: {fault}") for item, fault in judged]
+
+    @property
+    def waiting(self) -> dict[str, str]:
+        """Of these failures, those that wait for a person."""
+        return self.asked.waiting | (self.verdicts.waiting if self.verdicts else {})
 
 
 def evaluate(
@@ -222,12 +236,13 @@ def ask(
                     # Refused, or nothing said: that is an answer too, if one that nobody can read.
                     text = completion.text or str(completion.details.get("refused", ""))
                     completion = replace(completion, text=text, error=None)
-                journal.add(name, item.id, completion)
+                if WAITING not in completion.details:
+                    journal.add(name, item.id, completion)
                 found[item.id] = completion
                 memory.look()
                 if on_answer:
                     on_answer()
-    if items and not any(not one.error for one in found.values()):
+    if items and not any(not one.error or WAITING in one.details for one in found.values()):
         reason = next((one.error for one in found.values()), "no answer came")
         raise BackendError(f"{backend.name} answered none of {len(items)} requests: {reason}")
     said = tuple(found.get(item.id) for item in items)
@@ -244,7 +259,8 @@ class _Ranking:
     def __init__(self, backend: Backend, items: Sequence[Item]) -> None:
         if not isinstance(backend, Ranker):
             raise InputError(
-                f"{backend.name} does not say how likely it finds an answer; models of looksay (local:) do. "
+                f"{backend.name} does not say how likely it finds an answer; models of looksay (local:) and chat "
+                "models of transformers (hub:) do. "
                 "Leave --mode likelihood out."
             )
         self._ranker, self.profile = backend, backend.profile
@@ -316,7 +332,8 @@ def _spoilt(
     with Journal(path) as journal:
         for item, one in zip(verdicts.items, verdicts.completions, strict=True):
             if one is not None and item.id in faults:
-                one = replace(one, error=faults[item.id], finish_reason="error")
+                where = f"{one.details['where']}: " if "where" in one.details else ""
+                one = replace(one, error=where + faults[item.id], finish_reason="error")
                 how = _how(replace(options, temperature=0.0), item)
                 journal.add(key(judge.fingerprint, item, how), item.id, one)
             told.append(one)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from looksay.errors import PageError, plainly
+from looksay.errors import InputError, PageError, plainly
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,34 @@ def write(path: Path, data: bytes) -> None:
         reason = plainly(error)
         raise PageError(f"cannot be written ({reason}); it is as it was") from error
     _sync_folder(path.parent)
+
+
+def save(path: Path, data: bytes) -> None:
+    """Replace a file in one step, making its folder where there is none. Raises InputError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, data)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {plainly(error)}.") from error
+    except PageError as error:
+        raise InputError(f"{path} {error}") from error
+
+
+def lock(path: Path, wait_s: float = 0.0) -> sqlite3.Connection:
+    """What keeps other processes from a file until it is closed: a lock of SQLite's beside it, which the system
+    lifts however a process ends. Raises BlockingIOError where another holds it for so long, OSError where there
+    can be none."""
+    held = None
+    try:
+        held = sqlite3.connect(path.with_suffix(".lock"), timeout=wait_s, isolation_level=None)
+        held.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        if held is not None:
+            held.close()
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise BlockingIOError(f"{path} is being written by another run") from error
+        raise OSError(str(error)) from error
+    return held
 
 
 def _sync_folder(folder: Path) -> None:

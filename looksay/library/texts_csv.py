@@ -7,13 +7,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from looksay.errors import InputError
+from looksay.library import tables
 from looksay.library.catalog import Catalog
 from looksay.library.records import Target
 
@@ -126,20 +125,8 @@ def _target(catalog: Catalog, row: _Row) -> Target | None:
 
 
 def _rows(path: Path, language: str, report: ImportReport) -> Iterator[_Row]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not UTF-8 (byte {error.start}). Save it as CSV UTF-8, then type the same again."
-        ) from error
-    csv.field_size_limit(10_000_000)
-    first = text.partition("\n")[0]
-    # Spreadsheets of many countries write semicolons where others write commas.
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    header = [name.strip() for name in reader.fieldnames or []]
+    table = tables.read(path)
+    header = table.columns
     missing = [name for name in REQUIRED if name not in header]
     unknown = [name for name in header if name not in (*REQUIRED, *OPTIONAL, *IGNORED)]
     if missing or unknown:
@@ -152,25 +139,21 @@ def _rows(path: Path, language: str, report: ImportReport) -> Iterator[_Row]:
             f"{path} {what}. Expected the header photo,page,occurrence,text and optional "
             f"{','.join(OPTIONAL)}; found {','.join(header) or 'nothing'}."
         )
-    reader.fieldnames = header
-    try:
-        for record in reader:
-            row = _row(record, reader.line_num, language, report)
-            if row is not None:
-                yield row
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: not valid CSV ({error}).") from error
+    for row in table.rows:
+        found = _row(table.named(row), row, len(header), language, report)
+        if found is not None:
+            yield found
 
 
 def _row(
-    record: dict[str, str | None], line: int, language: str, report: ImportReport
+    values: dict[str, str], row: tables.Row, columns: int, language: str, report: ImportReport
 ) -> _Row | None:
-    values = {k: v or "" for k, v in record.items() if k}
+    line = row.line
     occurrence, decorative = (
         values["occurrence"].strip() or "0",
         values.get("decorative", "").strip().lower(),
     )
-    if None in record:
+    if len(row.cells) > columns:
         report.problems.append((line, "more fields than the header has"))
     elif not occurrence.isdecimal() or len(occurrence) > 9:
         report.problems.append((line, f"occurrence should be 0, 1, 2 …; found {occurrence!r}"))

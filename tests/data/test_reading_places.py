@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pictures import jpeg, put
 
-from looksay.data.reading import Place
+from looksay.data.reading import Place, opened_later
 from looksay.errors import InputError
 
 PLACE = Place(Path("chats.json"), 2, 10, {"id": "a7"})
@@ -63,3 +63,19 @@ def test_what_was_there_before_is_told() -> None:
     PLACE.once("a7", seen, "question")
     with pytest.raises(InputError, match=r"entry 3 of 10 .*: this question was there before"):
         PLACE.once("a7", seen, "question")
+
+
+def test_pictures_that_are_opened_later_must_be_there_and_are_named_all_the_same(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path / "good.jpg", jpeg(1))
+    put(tmp_path / "bad.jpg", "no picture")
+    with opened_later() as opened:
+        good, bad = (PLACE.image(tmp_path, name) for name in ("good.jpg", "bad.jpg"))
+        with pytest.raises(InputError, match=r"entry 3 of 10 .*'gone\.jpg' is not in"):
+            PLACE.image(tmp_path, "gone.jpg")
+        opened([good])
+        with pytest.raises(InputError, match=r"entry 3 of 10 .*bad\.jpg cannot be read"):
+            opened([good, bad])
+    with pytest.raises(InputError, match=r"bad\.jpg cannot be read"):
+        PLACE.image(tmp_path, "bad.jpg")

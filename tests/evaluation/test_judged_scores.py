@@ -177,6 +177,32 @@ def test_a_judge_s_criteria_are_read_or_refused() -> None:
             rubric.read(reply)
 
 
+@pytest.mark.parametrize(
+    ("reply", "read"),
+    [
+        ("```json\n{}\n```", True),
+        ("\n```JSON  \n  {}\n\n  ```\n", True),
+        ("```\n{}\n```", True),
+        ("```json\r\n{}\r\n```", True),
+        ("Here you are:\n```json\n{}\n```", False),
+        ("```json\n{}\n```\nIt names all three.", False),
+        ("```json\n{}", False),
+        ("{}\n```", False),
+        ("```python\n{}\n```", False),
+        ("```json\nGrade:\n{}\n```", False),
+        ("```json\n{}\n```\n```json\n{}\n```", False),
+    ],
+)
+def test_a_code_fence_around_the_criteria_says_nothing(reply: str, read: bool) -> None:
+    criteria = {"named": 2, "objects": 3, "mood": True, "repetition": False, "grammar": False}
+    said = reply.replace("{}", json.dumps({**criteria, "hallucinations": 0}, indent=2))
+    if read:
+        assert rubric.read(said) == seen(named=2)
+    else:
+        with pytest.raises(InputError, match="expected one JSON object and nothing else"):
+            rubric.read(said)
+
+
 def test_letters_are_rounded_points() -> None:
     assert [rubric.points_of(letter) for letter in "FEDCBA"] == [0, 1, 2, 3, 4, 5]
     assert [rubric.grade(n / 2) for n in range(11)] == list("FEEDDCCBBAA")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,14 +12,15 @@ import pytest
 
 pytest.importorskip("numpy", reason="no numpy: no intervals")
 
-from evaluation.test_running import CARD, Adder
+from evaluation.test_running import CARD, SUMS, Adder
+from evaluation.test_running import items as sums
 from PIL import Image as Pillow
 
 from looksay.evaluation import pages, report
-from looksay.evaluation.benchmark import Item
+from looksay.evaluation.benchmark import Answer, Item
 from looksay.evaluation.measures import Measure, of_verdicts
 from looksay.evaluation.run import Result, evaluate
-from looksay.types import Conversation, Image, Options
+from looksay.types import Completion, Conversation, Image, Options
 
 
 def score(answers: Any, compat: str, verdicts: Any) -> list[Measure]:
@@ -63,11 +65,87 @@ def test_html_holds_everything_and_escapes_it(tmp_path: Path) -> None:
 
 def test_the_worst_come_first(tmp_path: Path) -> None:
     worst = pages.worst(results(tmp_path)[1])
-    assert [(one["id"], one["said"], one["expected"]) for one in worst[:2]] == [
-        ("item 3", "5", "4"),
-        ("item 0", "1", "1"),
+    assert [one["answers"] for one in worst[:2]] == [
+        [{"id": "item 3", "asked": "3+1", "said": "5", "expected": "4"}],
+        [{"id": "item 0", "asked": "0+1", "said": "1", "expected": "1"}],
     ]
     assert pages.worst(results(tmp_path)[2]) == []
+
+
+class First(Adder):
+    """Chooses the first option whatever it is, and says nothing to the question about the last."""
+
+    def complete(
+        self, conversations: Iterable[Conversation], options: Options
+    ) -> Iterator[Completion]:
+        for number, conversation in enumerate(conversations):
+            text = conversation.messages[-1].text
+            yield Completion(number, "" if "A. bus" in text else "A")
+
+
+def test_of_a_question_asked_in_every_order_the_orders_that_were_wrong_are_shown(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("matplotlib", reason="no matplotlib: no plots")
+    from evaluation.benchmarks.test_choice_benchmarks import DEV, ROTATED, row, table
+    from evaluation.benchmarks.test_choice_benchmarks import picture as as_base64
+
+    from looksay.evaluation.benchmarks import mmbench
+
+    # In both orders of 9 the first option is right: nothing decided against it.
+    sure = [
+        row(9 + shift * 10**6, ["one", "two"], "A", image=as_base64(9), category="sure")
+        for shift in range(2)
+    ]
+    table(tmp_path / DEV, [*ROTATED, *sure])
+    items = mmbench.read(tmp_path)
+    found = evaluate(First(), "mmbench", mmbench, items, tmp_path / "out", options=Options())
+    shown = {
+        one["id"]: [(a["id"], a["said"], a["expected"]) for a in one["answers"]]
+        for one in pages.worst(found)
+    }
+    assert shown == {
+        "7 r0": [("7 r0", "A", "B"), ("7 r2", "", "C")],
+        "8 r0": [("8 r1", "A", "B")],
+        "9 r0": [("9 r0", "A", "A")],
+    }
+    page = pages.html(report.record([found]), [found])
+    assert page.count("<dt>Item</dt>") == 4
+    assert "<dt>Item</dt><dd>8 r1</dd>" in page
+
+
+def test_what_the_judge_took_stands_beside_what_the_model_took(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="no matplotlib: no plots")
+
+    def judge(answers: list[Answer]) -> list[Item]:
+        return [Item(a.item.id, Conversation.ask(f"{a.text}+1")) for a in answers]
+
+    def judged(answers: Any, compat: str, verdicts: list[Answer]) -> list[Measure]:
+        return of_verdicts({v.item.id: True for v in verdicts})
+
+    items = [Item(str(n), Conversation.ask(f"{n}+1")) for n in range(3)]
+    bench: Any = SimpleNamespace(CARD=CARD, score=judged, judge=judge)
+    reader = Adder("reader", "reader-1", fails=frozenset({"3+1"}))
+    # A call that failed took nothing; what it takes once it is made again counts.
+    for fails, calls in ((frozenset({"3+1"}), 2), (frozenset[str](), 3)):
+        reader.fails = fails
+        found = [
+            evaluate(Adder(), "judged", bench, items, tmp_path, options=Options(), judge=reader)
+        ]
+        record = report.record(found)
+        (result,) = record["results"]
+        assert (result["prompt_tokens"], result["completion_tokens"]) == (9, 3)
+        spent = (3 * calls, calls, 0.5 * calls)
+        names = ("judge_prompt_tokens", "judge_completion_tokens", "judge_seconds")
+        assert tuple(result[name] for name in names) == spent
+        assert result["judge_cost_usd"] == pytest.approx(0.01 * calls)
+    row = "| adder | judged | 3 | 9, 3 | 0.0300 | reader | 9, 3 | 0.0300 |"
+    assert row in pages.markdown(record)
+    page = pages.html(record, found)
+    assert "judge’s tokens in, out" in page
+    assert page.count('<td class="n">9, 3</td>') == 2
+    alone = report.record([evaluate(Adder(), "sums", SUMS, sums(2), tmp_path, options=Options())])
+    assert "| adder | sums | 2 | 6, 2 | 0.0200 | none | - | - |" in pages.markdown(alone)
 
 
 def test_markdown_is_tables(tmp_path: Path) -> None:

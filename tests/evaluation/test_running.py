@@ -246,6 +246,36 @@ def test_a_verdict_that_nobody_can_read_is_a_failed_call_and_asked_again(tmp_pat
     assert reader.asked == ["3+0"]
 
 
+def test_who_waits_for_a_person_has_not_failed_and_has_no_score_either(tmp_path: Path) -> None:
+    class Later(Adder):
+        """A person who has answered what comes to an even number."""
+
+        def complete(self, conversations: Any, options: Options) -> Iterator[Completion]:
+            for one in super().complete(conversations, options):
+                later = Completion(
+                    one.index, error="not yet", finish_reason="error", details={"waiting": "Do it."}
+                )
+                yield later if one.text and int(one.text) % 2 else one
+
+    result = run(Later(), tmp_path)
+    assert result.figures == ()
+    assert result.waiting == dict.fromkeys(["0", "2", "4"], "Do it.")
+    (journal,) = tmp_path.rglob("*.jsonl")
+    assert len(journal.read_text().splitlines()) == 3  # what waits is no record of an answer
+    record = report.record([result])
+    assert (record["results"][0]["failed"], record["results"][0]["waiting"]) == (3, 3)
+    told = report.table(record)
+    assert "not scored: 3 of 6 wait for a person's answer." in told
+    assert told.endswith("\nDo it.")
+    assert "failed" not in told
+    both = run(Later(fails=frozenset({"1+1"})), tmp_path / "both")
+    told = report.table(report.record([both]))
+    assert "not scored: 1 of 6 calls failed." in told
+    assert "3 of 6 wait for a person's answer.\n    1: gone\n" in told
+    nobody = run(Later(), tmp_path / "nobody", [one for one in items() if one.kind == "even"])
+    assert len(nobody.waiting) == 3  # no fault of the backend
+
+
 def test_a_refusal_is_an_answer_that_nobody_can_read(tmp_path: Path) -> None:
     class Shy(Adder):
         def complete(self, conversations: Any, options: Options) -> Iterator[Completion]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from looksay.errors import InputError
@@ -92,7 +93,14 @@ def score(answers: Sequence[Answer], compat: Compat) -> list[Measure]:
     )
     whole = {f"{question} r0": circle.verdict for question, circle in circles.items()}
     first = {f"{question} r0": circle.first for question, circle in circles.items()}
-    circular = of_verdicts(whole, "circular accuracy")[0]
+    wrong = {
+        f"{question} r0": tuple(
+            f"{question} r{shift}" for shift, said in enumerate(circle.verdicts) if not said
+        )
+        for question, circle in circles.items()
+        if not circle.verdict
+    }
+    circular = replace(of_verdicts(whole, "circular accuracy")[0], decided_by=wrong)
     abilities = {f"{truth['question']} r0": str(truth["ability"]) for truth in truths}
     parts = by_kind(circular, abilities) if any(abilities.values()) else []
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -62,84 +63,95 @@ def similarities(queries: Vectors, targets: Vectors) -> Iterator[tuple[int, Arra
         yield start, np.round(queries[start : start + _BLOCK].astype(np.float64) @ exact, _DECIMALS)
 
 
-def score(
-    found: Sequence[Item], vectors: Vectors, compat: Compat, ways: tuple[str, str]
-) -> list[Measure]:
-    """Recall at 1, 5 and 10 of pictures that look for texts (a picture finds one if any of its texts is among
-    the first K), then of texts that look for their picture; `ways` names the two, in the order of the paper."""
-    sides = Sides(found)
-    to_text, to_picture = [], []
-    for start, similarity in similarities(vectors[sides.pictures], vectors[sides.texts]):
-        rows = np.arange(start, start + len(similarity))
-        to_text.append(
-            retrieval.ranks(similarity, sides.picture_of == rows[:, None], ties=TIES[compat])
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a benchmark asks of pictures and texts that look for each other. Its methods are the module's own
+    functions: `score_embeddings = FINDING.score_embeddings`, and so on."""
+
+    ways: tuple[str, str]
+    """What its papers call pictures that look for texts, and texts that look for pictures."""
+    top: int = 0
+    """Candidates of each query that a slower model looks at again, where one may."""
+    pictures_first: bool = True
+    """Papers print first what pictures find."""
+
+    def score_embeddings(
+        self, items: Sequence[Item], vectors: Vectors, compat: Compat = "strict"
+    ) -> list[Measure]:
+        """Recall at 1, 5 and 10 both ways; a picture finds a text if any of its own is among the first K."""
+        sides = Sides(items)
+        to_text, to_picture = [], []
+        for start, similarity in similarities(vectors[sides.pictures], vectors[sides.texts]):
+            rows = np.arange(start, start + len(similarity))
+            to_text.append(
+                retrieval.ranks(similarity, sides.picture_of == rows[:, None], ties=TIES[compat])
+            )
+        columns = np.arange(len(sides.pictures))
+        for start, similarity in similarities(vectors[sides.texts], vectors[sides.pictures]):
+            right = sides.picture_of[start : start + len(similarity), None] == columns
+            to_picture.append(retrieval.ranks(similarity, right, ties=TIES[compat]))
+        return self._recalls(sides, np.concatenate(to_text), np.concatenate(to_picture))
+
+    def candidates(self, items: Sequence[Item], vectors: Vectors) -> Pairs:
+        """Places of picture and text, (k, 2): the first texts of each picture and pictures of each text."""
+        sides = Sides(items)
+        pictures, texts = vectors[sides.pictures], vectors[sides.texts]
+        width = len(texts)
+        codes = []
+        for start, similarity in similarities(pictures, texts):
+            chosen = retrieval.candidates(similarity, min(self.top, width), queries="images")
+            own = np.arange(start, start + len(similarity))[:, None]
+            codes.append((own * width + chosen).ravel())
+        for start, similarity in similarities(texts, pictures):
+            chosen = retrieval.candidates(
+                similarity, min(self.top, len(pictures)), queries="images"
+            )
+            own = np.arange(start, start + len(similarity))[:, None]
+            codes.append((chosen * width + own).ravel())
+        both = np.unique(np.concatenate(codes))
+        return np.stack([sides.pictures[both // width], sides.texts[both % width]], axis=1)
+
+    def score_reranked(
+        self,
+        items: Sequence[Item],
+        vectors: Vectors,
+        pairs: Pairs,
+        logits: Vectors,
+        compat: Compat = "strict",
+    ) -> list[Measure]:
+        """The same recalls after each query's candidates were put in the order of logit plus similarity."""
+        sides = Sides(items)
+        pictures, texts = vectors[sides.pictures], vectors[sides.texts]
+        logit = np.full((len(pictures), len(texts)), np.nan, np.float32)
+        rows, columns = (
+            np.searchsorted(side, pairs[:, place])
+            for place, side in enumerate((sides.pictures, sides.texts))
         )
-    columns = np.arange(len(sides.pictures))
-    for start, similarity in similarities(vectors[sides.texts], vectors[sides.pictures]):
-        right = sides.picture_of[start : start + len(similarity), None] == columns
-        to_picture.append(retrieval.ranks(similarity, right, ties=TIES[compat]))
-    return _recalls(sides, np.concatenate(to_text), np.concatenate(to_picture), ways)
+        logit[rows, columns] = logits
+        right = sides.picture_of == np.arange(len(pictures))[:, None]
 
+        def ranks(queries: Vectors, targets: Vectors, seen: Any, belongs: Any) -> Ranks:
+            ranked = []
+            for start, similarity in similarities(queries, targets):
+                block = slice(start, start + len(similarity))
+                count = min(self.top, len(targets))
+                again = retrieval.reranked(similarity, seen[block], count, queries="images")
+                ranked.append(retrieval.ranks(again, belongs[block], ties=TIES[compat]))
+            return np.concatenate(ranked)
 
-def candidates(found: Sequence[Item], vectors: Vectors, top: int) -> Pairs:
-    """Places of picture and text, (k, 2): the `top` first texts of each picture and pictures of each text."""
-    sides = Sides(found)
-    pictures, texts = vectors[sides.pictures], vectors[sides.texts]
-    width = len(texts)
-    codes = []
-    for start, similarity in similarities(pictures, texts):
-        chosen = retrieval.candidates(similarity, min(top, width), queries="images")
-        codes.append((np.arange(start, start + len(similarity))[:, None] * width + chosen).ravel())
-    for start, similarity in similarities(texts, pictures):
-        chosen = retrieval.candidates(similarity, min(top, len(pictures)), queries="images")
-        codes.append((chosen * width + np.arange(start, start + len(similarity))[:, None]).ravel())
-    both = np.unique(np.concatenate(codes))
-    return np.stack([sides.pictures[both // width], sides.texts[both % width]], axis=1)
+        to_text = ranks(pictures, texts, logit, right)
+        to_picture = ranks(texts, pictures, logit.T, right.T)
+        return self._recalls(sides, to_text, to_picture, f", first {self.top} looked at again:")
 
-
-def score_reranked(
-    found: Sequence[Item],
-    vectors: Vectors,
-    pairs: Pairs,
-    logits: Vectors,
-    compat: Compat,
-    ways: tuple[str, str],
-    top: int,
-) -> list[Measure]:
-    """The same recalls after each query's `top` first were put in the order of logit plus similarity."""
-    sides = Sides(found)
-    pictures, texts = vectors[sides.pictures], vectors[sides.texts]
-    logit = np.full((len(pictures), len(texts)), np.nan, np.float32)
-    rows, columns = (
-        np.searchsorted(side, pairs[:, place])
-        for place, side in enumerate((sides.pictures, sides.texts))
-    )
-    logit[rows, columns] = logits
-    right = sides.picture_of == np.arange(len(pictures))[:, None]
-
-    def ranks(queries: Vectors, targets: Vectors, seen: Any, belongs: Any) -> Ranks:
-        ranked = []
-        for start, similarity in similarities(queries, targets):
-            block = slice(start, start + len(similarity))
-            count = min(top, len(targets))
-            again = retrieval.reranked(similarity, seen[block], count, queries="images")
-            ranked.append(retrieval.ranks(again, belongs[block], ties=TIES[compat]))
-        return np.concatenate(ranked)
-
-    to_text = ranks(pictures, texts, logit, right)
-    to_picture = ranks(texts, pictures, logit.T, right.T)
-    shown = (f"{ways[0]}, first {top} looked at again:", f"{ways[1]}, first {top} looked at again:")
-    return _recalls(sides, to_text, to_picture, shown)
-
-
-def _recalls(
-    sides: Sides, to_text: Ranks, to_picture: Ranks, ways: tuple[str, str]
-) -> list[Measure]:
-    return [
-        Measure(
-            f"{way} R@{k}",
-            {name: (float(rank < k), 1.0) for name, rank in zip(names, ranks, strict=True)},
-        )
-        for way, names, ranks in zip(ways, sides.names, (to_text, to_picture), strict=True)
-        for k in AT
-    ]
+    def _recalls(
+        self, sides: Sides, to_text: Ranks, to_picture: Ranks, also: str = ""
+    ) -> list[Measure]:
+        found = [
+            Measure(
+                f"{way}{also} R@{k}",
+                {name: (float(rank < k), 1.0) for name, rank in zip(names, ranks, strict=True)},
+            )
+            for way, names, ranks in zip(self.ways, sides.names, (to_text, to_picture), strict=True)
+            for k in AT
+        ]
+        return found if self.pictures_first else found[len(AT) :] + found[: len(AT)]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from looksay.evaluation.benchmark import Card, Compat, Item
+from looksay.evaluation.benchmark import Card, Item
 from looksay.evaluation.benchmarks import _karpathy, _retrieval
-from looksay.evaluation.benchmarks._retrieval import Pairs, Vectors
-from looksay.evaluation.measures import Measure
 
 CARD = Card(
     title="COCO retrieval",
@@ -25,9 +22,11 @@ CARD = Card(
     variants=("test", "val"),
     compat=_retrieval.COMPAT,
 )
-WAYS = ("TR", "IR")
-TOP = 256
-"""Candidates that BLIP looks at again on COCO (configs/retrieval_coco.yaml, k_test)."""
+FINDING = _retrieval.Finding(("TR", "IR"), top=256)
+"""The candidates are those that BLIP looks at again on COCO (configs/retrieval_coco.yaml, k_test)."""
+score_embeddings = FINDING.score_embeddings
+candidates = FINDING.candidates
+score_reranked = FINDING.score_reranked
 
 
 def read(folder: Path, variant: str = "test") -> list[Item]:
@@ -39,26 +38,3 @@ def read(folder: Path, variant: str = "test") -> list[Item]:
         for item in _retrieval.items(photo.name, [photo.image], photo.captions)
     ]
     return _retrieval.in_order(found)
-
-
-def score_embeddings(
-    items: Sequence[Item], vectors: Vectors, compat: Compat = "strict"
-) -> list[Measure]:
-    """TR and IR at 1, 5 and 10."""
-    return _retrieval.score(items, vectors, compat, WAYS)
-
-
-def candidates(items: Sequence[Item], vectors: Vectors) -> Pairs:
-    """See `_retrieval.candidates`."""
-    return _retrieval.candidates(items, vectors, TOP)
-
-
-def score_reranked(
-    items: Sequence[Item],
-    vectors: Vectors,
-    pairs: Pairs,
-    logits: Vectors,
-    compat: Compat = "strict",
-) -> list[Measure]:
-    """See `_retrieval.score_reranked`."""
-    return _retrieval.score_reranked(items, vectors, pairs, logits, compat, WAYS, TOP)

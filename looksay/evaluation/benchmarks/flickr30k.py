@@ -7,15 +7,12 @@ dataset_flickr30k.json: {"images": [{"filename": "1000092795.jpg", "imgid": 0, "
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from looksay.data.reading import Place, entries, load_json
 from looksay.errors import InputError
-from looksay.evaluation.benchmark import Card, Compat, Item
+from looksay.evaluation.benchmark import Card, Item
 from looksay.evaluation.benchmarks import _karpathy, _retrieval
-from looksay.evaluation.benchmarks._retrieval import Pairs, Vectors
-from looksay.evaluation.measures import Measure
 
 CARD = Card(
     title="Flickr30k retrieval",
@@ -28,9 +25,11 @@ CARD = Card(
     variants=("test", "val"),
     compat=_retrieval.COMPAT,
 )
-WAYS = ("TR", "IR")
-TOP = 128
-"""Candidates that BLIP looks at again on Flickr30k, from memory of its configuration (k_test)."""
+FINDING = _retrieval.Finding(("TR", "IR"), top=128)
+"""The candidates are those that BLIP looks at again on Flickr30k, from memory of its configuration (k_test)."""
+score_embeddings = FINDING.score_embeddings
+candidates = FINDING.candidates
+score_reranked = FINDING.score_reranked
 
 
 def read(folder: Path, variant: str = "test") -> list[Item]:
@@ -54,26 +53,3 @@ def read(folder: Path, variant: str = "test") -> list[Item]:
     if not found:
         raise InputError(f"{path} has no image of the split {variant!r}.")
     return _retrieval.in_order([item for some in found.values() for item in some])
-
-
-def score_embeddings(
-    items: Sequence[Item], vectors: Vectors, compat: Compat = "strict"
-) -> list[Measure]:
-    """TR and IR at 1, 5 and 10."""
-    return _retrieval.score(items, vectors, compat, WAYS)
-
-
-def candidates(items: Sequence[Item], vectors: Vectors) -> Pairs:
-    """See `_retrieval.candidates`."""
-    return _retrieval.candidates(items, vectors, TOP)
-
-
-def score_reranked(
-    items: Sequence[Item],
-    vectors: Vectors,
-    pairs: Pairs,
-    logits: Vectors,
-    compat: Compat = "strict",
-) -> list[Measure]:
-    """See `_retrieval.score_reranked`."""
-    return _retrieval.score_reranked(items, vectors, pairs, logits, compat, WAYS, TOP)

@@ -6,14 +6,11 @@ One line of msrvtt_test.jsonl: {"clip_name": "video9770", "caption": "a person i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from looksay.data.reading import Place, load_json
-from looksay.evaluation.benchmark import Card, Compat, Item
+from looksay.evaluation.benchmark import Card, Item
 from looksay.evaluation.benchmarks import _frames, _retrieval
-from looksay.evaluation.benchmarks._retrieval import Pairs, Vectors
-from looksay.evaluation.measures import Measure
 
 CARD = Card(
     title="MSR-VTT retrieval, zero-shot",
@@ -25,13 +22,19 @@ CARD = Card(
     paper="Xu et al., MSR-VTT, CVPR 2016; zero-shot from pictures: Li et al., BLIP, ICML 2022",
     compat=_retrieval.COMPAT,
 )
-WAYS = ("video to text", "text to video")
-TOP = 64
-"""Candidates that BLIP looks at again on MSR-VTT, from memory of its configuration (k_test)."""
+FINDING = _retrieval.Finding(("video to text", "text to video"), top=64, pictures_first=False)
+"""The candidates are those that BLIP looks at again on MSR-VTT, from memory of its configuration (k_test)."""
+score_embeddings = FINDING.score_embeddings
+candidates = FINDING.candidates
+score_reranked = FINDING.score_reranked
 
 
 def read(folder: Path, variant: str = "") -> list[Item]:
-    """The videos, eight frames each, then the sentences."""
+    """The videos, eight frames each, then the sentences.
+
+    A video is embedded as the mean of its frames' unit vectors; BLIP takes the mean before it makes them unit
+    vectors.
+    """
     path, home = (folder / name for name in CARD.needs)
     rows = load_json(path, lines=True)
     found: dict[str, list[Item]] = {}
@@ -43,31 +46,3 @@ def read(folder: Path, variant: str = "") -> list[Item]:
         seen = _frames.frames(place, home, video)
         found[video] = _retrieval.items(video, seen, [place.words(row, "caption")])
     return _retrieval.in_order([item for some in found.values() for item in some])
-
-
-def score_embeddings(
-    items: Sequence[Item], vectors: Vectors, compat: Compat = "strict"
-) -> list[Measure]:
-    """Text to video, which papers print, then video to text, at 1, 5 and 10.
-
-    A video is the mean of its frames' unit vectors; BLIP takes the mean before it makes them unit vectors.
-    """
-    found = _retrieval.score(items, vectors, compat, WAYS)
-    return found[len(_retrieval.AT) :] + found[: len(_retrieval.AT)]
-
-
-def candidates(items: Sequence[Item], vectors: Vectors) -> Pairs:
-    """See `_retrieval.candidates`."""
-    return _retrieval.candidates(items, vectors, TOP)
-
-
-def score_reranked(
-    items: Sequence[Item],
-    vectors: Vectors,
-    pairs: Pairs,
-    logits: Vectors,
-    compat: Compat = "strict",
-) -> list[Measure]:
-    """See `_retrieval.score_reranked`."""
-    found = _retrieval.score_reranked(items, vectors, pairs, logits, compat, WAYS, TOP)
-    return found[len(_retrieval.AT) :] + found[: len(_retrieval.AT)]

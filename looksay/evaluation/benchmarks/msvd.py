@@ -7,16 +7,13 @@ to sentences as lists of words: {"-4wsuPCjDBc_5_15": [["a", "squirrel", "is", "e
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from looksay.data.reading import Place, kind
 from looksay.errors import InputError, plainly
-from looksay.evaluation.benchmark import Card, Compat, Item
+from looksay.evaluation.benchmark import Card, Item
 from looksay.evaluation.benchmarks import _frames, _retrieval, _text
-from looksay.evaluation.benchmarks._retrieval import Vectors
-from looksay.evaluation.measures import Measure
 
 CARD = Card(
     title="MSVD retrieval, zero-shot",
@@ -32,7 +29,8 @@ CARD = Card(
     paper="Chen and Dolan, Collecting Highly Parallel Data for Paraphrase Evaluation, ACL 2011",
     compat=_retrieval.COMPAT,
 )
-WAYS = ("video to text", "text to video")
+FINDING = _retrieval.Finding(("video to text", "text to video"), pictures_first=False)
+score_embeddings = FINDING.score_embeddings
 
 
 def read(folder: Path, variant: str = "") -> list[Item]:
@@ -85,11 +83,3 @@ def _captions(path: Path) -> dict[str, list[str]]:
                     f"{path}, video {video!r}: expected sentences as lists of words; found {kind(words)}."
                 )
     return {str(video): [" ".join(words) for words in found[video] if words] for video in found}
-
-
-def score_embeddings(
-    items: Sequence[Item], vectors: Vectors, compat: Compat = "strict"
-) -> list[Measure]:
-    """Text to video, which papers print, then video to text, at 1, 5 and 10."""
-    found = _retrieval.score(items, vectors, compat, WAYS)
-    return found[len(_retrieval.AT) :] + found[: len(_retrieval.AT)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -29,6 +30,9 @@ GRAMMAR_POINTS = 1.0
 """Taken away."""
 HALLUCINATION_POINTS = 1.0
 """Taken away for each invented detail."""
+
+_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", re.S | re.I)
+"""Many models put JSON into a code fence whatever they are asked; it says nothing, so nothing is guessed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +115,15 @@ def grades(letters: Iterable[str]) -> Grades:
 
 
 def read(reply: str) -> Criteria:
-    """The criteria from a judge's reply: one JSON object with the six fields of `Criteria`, no more.
+    """The criteria from a judge's reply: one JSON object with the six fields of `Criteria`, no more; a code
+    fence may stand around it.
 
     Raises InputError for prose around it, a missing or further field, and values of another kind.
     """
     wanted = {field.name: bool if field.type == "bool" else int for field in fields(Criteria)}
+    fenced = _FENCED.fullmatch(reply)
     try:
-        found = json.loads(reply)
+        found = json.loads(fenced[1] if fenced else reply)
     except json.JSONDecodeError:
         found = None
     if (

@@ -157,6 +157,30 @@ def keyed(file: File, values: Mapping[str, Any]) -> dict[str, Entry]:
     }
 
 
+def by_image(file: File) -> dict[str, Entry]:
+    """Entries of an object from images to captions. Raises InputError where it is none, or empty."""
+    if not isinstance(file.content, dict) or not file.content:
+        raise InputError(f"{file.path}: expected an object by image; found {kind(file.content)}.")
+    return keyed(file, file.content)
+
+
+def caption(place: Place, value: Any) -> str:
+    """A caption; it may be empty."""
+    if not isinstance(value, str):
+        place.fail(f"expected a caption; found {kind(value)}.")
+    return value
+
+
+def references(place: Place, value: Any) -> list[str]:
+    """Reference captions, at least one, none of them empty."""
+    if not isinstance(value, list) or not value:
+        place.fail(f"expected a list of reference captions; found {kind(value)}.")
+    for text in value:
+        if not isinstance(text, str) or not text.strip():
+            place.fail(f"a reference caption is empty or no text: {text!r}.")
+    return value
+
+
 def paired(
     answers: Mapping[str, Entry],
     wanted: Collection[str],

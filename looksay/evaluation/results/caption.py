@@ -25,7 +25,7 @@ from looksay.evaluation.metrics.cider import Frequencies
 from looksay.evaluation.metrics.grams import Tokens
 from looksay.evaluation.metrics.ptb import tokenize
 from looksay.evaluation.results import _files
-from looksay.evaluation.results._files import Entry, File
+from looksay.evaluation.results._files import File
 from looksay.evaluation.scoring import Scored
 
 ABOUT = "Captions held to references, as the COCO evaluation does, without Java."
@@ -135,7 +135,7 @@ def _java(name: str, ids: Sequence[str], said: coco_java.JavaScores) -> Measure:
 
 def _own(named: Mapping[str, File], partial: bool) -> tuple[Scored, Pairs]:
     candidates, references = named["candidates.json"], named["references.json"]
-    said, told = _object(candidates), _object(references)
+    said, told = _files.by_image(candidates), _files.by_image(references)
     names, notes = _files.paired(said, told, references.path, candidates.path, partial, "image")
     paths = [candidates.path, references.path]
     if "ptb_tokens.json" in named:
@@ -143,35 +143,16 @@ def _own(named: Mapping[str, File], partial: bool) -> tuple[Scored, Pairs]:
         paths.append(file.path)
         pairs = _tokens(file, names)
         for name in names:  # the texts are read all the same: what is at fault in them is told
-            _text(*said[name]), _texts(*told[name])
+            _files.caption(*said[name]), _files.references(*told[name])
     else:
         pairs = {
-            name: (tokenize(_text(*said[name])), [tokenize(t) for t in _texts(*told[name])])
+            name: (
+                tokenize(_files.caption(*said[name])),
+                [tokenize(text) for text in _files.references(*told[name])],
+            )
             for name in names
         }
     return _set(candidates.path.parent.resolve().name, pairs, paths, notes), pairs
-
-
-def _object(file: File) -> dict[str, Entry]:
-    if not isinstance(file.content, dict) or not file.content:
-        raise InputError(f"{file.path}: expected an object by image; found {kind(file.content)}.")
-    return _files.keyed(file, file.content)
-
-
-def _text(place: Place, value: Any) -> str:
-    """A caption; it may be empty, which scores 0."""
-    if not isinstance(value, str):
-        place.fail(f"expected a caption; found {kind(value)}.")
-    return value
-
-
-def _texts(place: Place, value: Any) -> list[str]:
-    if not isinstance(value, list) or not value:
-        place.fail(f"expected a list of reference captions; found {kind(value)}.")
-    for text in value:
-        if not isinstance(text, str) or not text.strip():
-            place.fail(f"a reference caption is empty or no text: {text!r}.")
-    return value
 
 
 def _tokens(file: File, names: Sequence[str]) -> Pairs:
@@ -192,8 +173,8 @@ def _tokens(file: File, names: Sequence[str]) -> Pairs:
         (place, candidate), (other, references) = (side[name] for side in sides)
         if not isinstance(candidate, list) or len(candidate) != 1:
             place.fail(f"expected a list of one text; found {kind(candidate)}.")
-        known: list[Tokens] = [text.split(" ") for text in _texts(other, references)]
-        text = _text(place, candidate[0])
+        known: list[Tokens] = [text.split(" ") for text in _files.references(other, references)]
+        text = _files.caption(place, candidate[0])
         found[name] = text.split(" ") if text else [], known
     return found
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from pathlib import Path
 
-from looksay.library import files
+from looksay.library import files, tables
 from looksay.library.export import Row
 
 COLUMNS = (
@@ -26,14 +24,11 @@ COLUMNS = (
 
 
 def write(rows: Iterable[Row], out: Path, root: Path) -> int:
-    """Write the rows as UTF-8 with a byte-order mark (Excel reads no other Korean); returns their number."""
-    buffer, count = io.StringIO(newline=""), 0
-    table = csv.writer(buffer)
-    table.writerow(COLUMNS)
+    """Write the rows; returns their number."""
+    cells = []
     for row in rows:
-        values = {n: getattr(row, n) for n in COLUMNS}
+        values = {name: str(getattr(row, name)) for name in COLUMNS}
         values |= {"decorative": "true" if row.decorative else "", "notes": "; ".join(row.notes)}
-        table.writerow(values.values())
-        count += 1
-    files.write(out, b"\xef\xbb\xbf" + buffer.getvalue().encode())
-    return count
+        cells.append(list(values.values()))
+    files.write(out, tables.encoded(COLUMNS, cells))
+    return len(cells)

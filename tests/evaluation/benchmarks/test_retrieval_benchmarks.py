@@ -366,7 +366,7 @@ def test_an_embedding_without_a_direction_is_refused_by_name_and_not_kept(
 def test_logits_that_are_no_numbers_are_refused_by_name_and_not_kept(tmp_path: Path) -> None:
     items = read("flickr30k", tmp_path / "files")
     vectors, _ = embedding.embed(Looker(), items, tmp_path / "kept")
-    pairs = _retrieval.candidates(items, vectors, 1)
+    pairs = flickr30k.candidates(items, vectors)[:1]
     with pytest.raises(
         InputError, match=r"'picture 1000\.jpg' with 'text 1 of 1000\.jpg' is no finite"
     ):
@@ -470,7 +470,8 @@ def test_only_the_first_candidates_are_looked_at(tmp_path: Path) -> None:
     items = read("flickr30k", tmp_path / "files")
     encoder = Looker(misses=frozenset({1}))
     vectors, _ = embedding.embed(encoder, items, tmp_path / "out")
-    pairs = _retrieval.candidates(items, vectors, 1)
+    finding = _retrieval.Finding(("a", "b"), top=1)
+    pairs = finding.candidates(items, vectors)
     # The first candidate of equal ones is the lower: picture 1's is the first text of all, picture 2's one
     # of the texts of 1; every text has one picture.
     told = {(items[a].id, items[b].id) for a, b in pairs.tolist()}
@@ -481,7 +482,7 @@ def test_only_the_first_candidates_are_looked_at(tmp_path: Path) -> None:
     logits = embedding.match(encoder, "f", items, pairs, tmp_path / "out")
     right = [items[a].image == items[b].image for a, b in pairs.tolist()]
     assert logits.tolist() == [5.0 * one for one in right]
-    found = _retrieval.score_reranked(items, vectors, pairs, logits, "strict", ("a", "b"), 1)
+    found = finding.score_reranked(items, vectors, pairs, logits)
     values = {one.name: one.value(*np.sum(list(one.rows.values()), axis=0)) for one in found}
     assert values["b, first 1 looked at again: R@1"] == 0.7
 
