@@ -32,7 +32,8 @@ def build(
     """Train the arm below `folder`, as far as that is not done; returns the folder of its last stage, which
     holds the model, and what was done for each.
 
-    `how` goes to the loop. Raises TrainingError where a stage does not learn what its gate asks for.
+    Stages that stand alone are trained with seed 0, whatever the arm's: they make what published systems
+    download. `how` goes to the loop. Raises TrainingError where a stage does not learn what its gate asks for.
     """
     model, stages = arm.make(size, seed)
     if not stages or stages[-1].name in arm.alone:
@@ -43,10 +44,11 @@ def build(
     place, done = folder, []
     for stage in scaled(stages, steps_share):
         alone = stage.name in arm.alone
-        place = _place(folder, model, stage, seed, alone)
+        own_seed = 0 if alone else seed
+        place = _place(folder, model, stage, own_seed, alone)
         if not (place / state.DONE).is_file():
             card = {"data": "scenes", "size": size, "machine": machine()}
-            train(model, [stage], place, seed=seed, card=card, **how)
+            train(model, [stage], place, seed=own_seed, card=card, **how)
             shutil.rmtree(place / stage.name)  # the same weights again
         if alone:
             _take(model, place, stage.trains)

@@ -23,12 +23,14 @@ from claims.made import FIGURE
 
 from looksay.claims import base, build, results
 from looksay.claims.base import Arm, Claim
+from looksay.claims.llava import INSTRUCT_STEPS
 from looksay.claims.results import Found
 from looksay.claims.run import reproduce
 from looksay.cli.reproduce import _run
 from looksay.errors import InputError
 from looksay.models import checkpoint
 from looksay.models.fingerprint import exact_fingerprint
+from looksay.training import state
 from looksay.training.recipes import _small
 from looksay.training.stages import Stage, TrainingError
 
@@ -88,15 +90,31 @@ def test_arms_are_the_recipe_but_for_what_the_claim_is_about() -> None:
     kinds = [{s.data.example(n).truth["kind"] for n in range(200)} for s in (talk, every)]
     assert kinds == [{"questions"}, {"everything", "description", "choice"}]
     assert replace(talk, data=every.data) == every
+    assert every.steps == INSTRUCT_STEPS
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_arms_and_claims_share_is_trained_once_per_seed(
+def test_seeds_differ_in_all_but_what_published_systems_download() -> None:
+    (arm,) = (arm for arm in base.every()["llava/align"].arms if arm.name == "all stages")
+    made = [arm.make("tiny", seed) for seed in (0, 1)]
+    parts = [
+        {n: exact_fingerprint(part.state_dict()) for n, part in model.parts.items()}
+        for model, _ in made
+    ]
+    assert {name for name in parts[0] if parts[0][name] == parts[1][name]} == arm.alone
+    plans = [state.plan_of(stages, 0, 1, model) for model, stages in made]
+    same = [s.name for s, one, other in zip(made[0][1], *plans, strict=True) if one == other]
+    assert set(same) == arm.alone
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_arms_and_claims_share_is_trained_once(
     tmp_path: Path, counted: Counter[tuple[str, int]]
 ) -> None:
     first = trial("llava/align", tmp_path, (0, 1))
-    once = {"tower": 1, "language": 1, "ground": 1, "align": 1, "instruct": 2}
-    assert counted == {(name, seed): n for name, n in once.items() for seed in (0, 1)}
+    each = {"ground": 1, "align": 1, "instruct": 2}
+    often = {(name, seed): n for name, n in each.items() for seed in (0, 1)}
+    assert counted == {("tower", 0): 1, ("language", 0): 1, **often}
     counted.clear()
     second = trial("llava/mlp", tmp_path)
     assert counted == {("ground", 0): 1, ("align", 0): 1, ("instruct", 0): 1}
