@@ -45,7 +45,9 @@ def test_what_is_said_is_what_the_scene_says() -> None:
         every = {description(scene), *(q.answer for q in questions(scene))}
         for kind in ("everything", "reading"):
             assert every <= set(answers[kind])
-            assert len(answers[kind]) == len(questions(scene)) + 2
+            listed = [listing(scene)] if kind == "everything" else []
+            assert len(answers[kind]) == len(questions(scene)) + 2 + len(listed)
+            assert answers[kind][len(answers[kind]) - len(listed) :] == listed
         assert told["reading"].conversation.messages[0].text.startswith(listing(scene))
         for kind, example in told.items():
             assert len(example.conversation.images) == (kind not in ("listing", "reading"))

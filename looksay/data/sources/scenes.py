@@ -40,7 +40,7 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """description: everything, in detail; caption: one of five; questions: 2 to 5 turns of one picture;
 question: one of them; choice: one with lettered options; everything: description, caption and all
-questions in random order; listing: the description from a list of the scene, without picture (the
+questions in random order, then the list; listing: the description from a list of the scene, without picture (the
 text-only oracle); reading: everything from that list; picture: no words (what a tower learns from
 alone; its truth has the grids and `named`: what lies where)."""
 MIX: Mapping[Kind, float] = {"description": 0.5, "caption": 0.1, "questions": 0.4}
@@ -58,6 +58,9 @@ CAPTION_TOO = ("Caption this.", "Describe the image briefly.", "Say it in one li
 """Other words for the same, in half of the conversations: people do not ask in fixed words."""
 FROM_LIST = "Describe the scene in detail."
 CHOOSE = "Answer with the letter."
+LIST = "List what is where."
+"""Answered with the list that a language model without eyes gets: each object with its column and row. A yes or
+no says little of where things are; two numbers for each of them say it all."""
 
 
 class SceneTalks:
@@ -140,6 +143,8 @@ def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None) -> Examp
         pairs.sort(key=lambda _: random.random())
         if image is None:
             pairs[0] = (f"{listing(scene)}\n{pairs[0][0]}", pairs[0][1])
+        else:  # last, or what comes after it would be read from it
+            pairs.append((LIST, listing(scene)))
     elif kind == "picture":
         truth["grids"] = grids(scene, scene.size_px // CELL_PX)
         truth["named"] = _named(scene)
