@@ -27,7 +27,7 @@ def load(model: str, options: LoadOptions) -> local.Local:
     if not is_here():
         raise BackendError(
             "The small model did not come with this copy of looksay. To train one of the kind, type: "
-            "looksay train llava --data scenes --out runs/mini; then use it as local:runs/mini"
+            "looksay train llava15 --data scenes --out runs/mini; then use it as local:runs/mini"
         )
     return local.open_folder("mini", FOLDER, options, {"draft": True})
 

@@ -208,7 +208,7 @@ def test_mistakes_are_told(folder: Path, tmp_path: Path) -> None:
 def test_mini_says_what_to_do_where_it_is_not(monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.setattr(mini, "FOLDER", tmp_path)
     assert mini.discover() == []
-    with pytest.raises(BackendError, match="looksay train llava --data scenes"):
+    with pytest.raises(BackendError, match="looksay train llava15 --data scenes"):
         load("mini")
 
 

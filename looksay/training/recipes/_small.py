@@ -39,7 +39,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(channels=64, blocks=(1, 2), width=64, layers=2, heads=2, hidden=128),
-    "mini": Size(channels=128, blocks=(1, 1, 2, 4), width=256, layers=4, heads=4, hidden=704),
+    "mini": Size(channels=128, blocks=(1, 1, 2, 4), width=192, layers=4, heads=4, hidden=512),
 }
 """tiny is for tests and first tries (seconds), mini is what ships."""
 

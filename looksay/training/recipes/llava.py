@@ -47,7 +47,7 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
             objectives=("recognise",),
             # Signs more often than in the world, and letters that spell nothing: it has to read, not guess.
             data=talks.read(seed, mix={"picture": 1.0}, sign_share=0.5, invented=0.7),
-            steps=8000,
+            steps=2000,
             examples_per_batch=32,
             warmup=0.05,
             weight_decay=0.01,
@@ -58,7 +58,7 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
             data=talks.read(
                 seed + 1, mix={"listing": 0.5, "reading": 0.5}, sign_share=0.3, invented=0.5
             ),
-            steps=2500,
+            steps=2400,
             gate=_small.text_oracle,
             **_SPEAKING,
         ),
@@ -67,7 +67,7 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
             trains={"connector": 4e-3},
             objectives=("ground",),
             data=talks.read(seed + 4, mix={"picture": 1.0}, sign_share=0.5, invented=0.7),
-            steps=2000,
+            steps=800,
             examples_per_batch=32,
             weight_decay=0.01,
         ),
@@ -77,7 +77,7 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
             "align",
             trains={"connector": 2e-4},
             data=talks.read(seed + 2, mix={"description": 1.0}, sign_share=0.3, invented=0.5),
-            steps=300,
+            steps=200,
             **_SPEAKING,
         ),
         Stage(
@@ -89,7 +89,7 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
                 sign_share=0.3,
                 invented=0.5,
             ),
-            steps=16000,
+            steps=4500,
             **_SPEAKING,
         ),
     ]
