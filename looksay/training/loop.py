@@ -223,8 +223,7 @@ class _Run:
         if self.world > 1 and not self.shard:
             prepared = self.accelerator.prepare_model(self.model)
         log.stage(stage.name, stage.steps, start.step, optim.summary(self.model, learning))
-        # What was added up before the break is that of all processes together.
-        sums = Sums.of(start.pending if start.step and self.main else {})
+        sums = Sums.of(start.pending[self.rank] if start.step and start.pending else {})
         began = time.monotonic()
         encode = cast(Trainable, self.model).encode
         position = start.positions[self.rank] if start.positions else Position()
@@ -331,12 +330,12 @@ class _Run:
         seconds: float,
     ) -> state.State:
         positions: list[Position] = [position] if position else []
-        pending = sums.plain()
+        pending = [sums.plain()]
         if self.world > 1 and position:
             from accelerate.utils import gather_object
 
             positions = gather_object(positions)
-            pending = self._gathered(pending)
+            pending = gather_object(pending)
         states: dict[str, Any] = {}
         if self.shards is not None and optimizer:
             self.shards.gather()
@@ -345,7 +344,8 @@ class _Run:
             states = optimizer.state_dict()
         # A state that is no number must not replace a good one.
         odd = {name: math.nan for name, p in self.model.named_parameters() if _no_number(p)}
-        self._check(stage, step, {**pending, **odd})
+        for found_sums in (*pending, odd):
+            self._check(stage, step, found_sums)
         found = state.State(
             self.plan,
             number,
@@ -353,7 +353,7 @@ class _Run:
             tuple(positions),
             self._weights(),
             states,
-            pending if self.main else {},
+            tuple(pending),
             log.offset,
             seconds,
             self.origin,

@@ -35,8 +35,9 @@ class State:
     weights: dict[str, Tensor] = field(default_factory=dict)
     """What has trained so far, in any stage."""
     optimizer: dict[str, Any] = field(default_factory=dict)
-    pending: dict[str, float] = field(default_factory=dict)
-    """Sums since the last record of the log."""
+    pending: tuple[dict[str, float], ...] = ()
+    """Sums since the last record of the log, one per rank: added up before they are wanted, they would round
+    otherwise than in an unbroken run."""
     offset: int = 0
     """Size of the log in bytes."""
     seconds: float = 0.0
