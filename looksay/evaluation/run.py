@@ -260,8 +260,7 @@ class _Ranking:
         if not isinstance(backend, Ranker):
             raise InputError(
                 f"{backend.name} does not say how likely it finds an answer; models of looksay (local:) and chat "
-                "models of transformers (hub:) do. "
-                "Leave --mode likelihood out."
+                "models of transformers (hub:) do. Leave --mode likelihood out."
             )
         self._ranker, self.profile = backend, backend.profile
         self.name, self.fingerprint = f"{backend.name} by likelihood", f"{backend.fingerprint}-rank"

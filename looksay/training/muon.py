@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,11 +24,7 @@ class Muon(torch.optim.Muon):
         super().__init__(groups, lr=lr, adjust_lr_fn="match_rms_adamw")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self) -> None:
         for group in self.param_groups:
             alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
             for weight in group["params"]:
@@ -46,7 +41,6 @@ class Muon(torch.optim.Muon):
                 for (weight, _), found_NM in zip(pairs, found_KNM, strict=True):
                     weight.mul_(1 - group["lr"] * group["weight_decay"])
                     weight.add_(found_NM, alpha=-rate)
-        return loss
 
     def _direction(self, weight: Tensor, group: dict[str, Any]) -> Tensor:
         """The gradient with momentum (Nesterov's)."""
