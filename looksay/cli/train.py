@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,13 @@ def train(
     steps: Annotated[
         str | None,
         typer.Option("--steps", help="Steps of each stage, or of some: language=5000,align=300."),
+    ] = None,
+    rates: Annotated[
+        str | None,
+        typer.Option(
+            "--lr",
+            help="Peak learning rates of parts: connector=2e-4,language=1e-3 (docs/training.md).",
+        ),
     ] = None,
     lora: Annotated[
         bool, typer.Option("--lora", help="Train an adapter of the language model only.")
@@ -133,8 +141,8 @@ def train(
         from looksay.training.loop import train as run
     except ImportError as error:
         raise MissingDependency("Training", "train", str(error.name)) from error
-    model, stages = _made(recipe, data, images, size, start, batch, seed)
-    stages = _chosen(_adapted(stages, lora, qlora), chosen, steps)
+    model, stages = _made(recipe, data, images, size, start, chosen, batch, seed)
+    stages = _paced(_chosen(_adapted(stages, lora, qlora), chosen, steps), rates)
     if stages[-1].data.size is not None and os.environ.get("RANK", "0") == "0":
         _whole(data, stages[-1].data)
     if features is not None:
@@ -168,10 +176,12 @@ def _made(
     images: Path | None,
     size: str,
     start: str | None,
+    chosen: str | None,
     batch: int,
     seed: int,
 ) -> tuple[Any, list[Stage]]:
-    """The model to begin with, and all stages of the recipe for this data."""
+    """The model to begin with, and the stages of the recipe for this data: all, or from a trained model those
+    of its connector (the others begin from nothing, and are gone on with where they are named)."""
     import torch
 
     from looksay.training.recipes import _published
@@ -181,7 +191,8 @@ def _made(
         model, stages = recipe.scenes(size, seed)
         if start is not None:
             model = _loaded(start)
-            stages = [s for s in stages if "connector" in s.trains]
+            if chosen is None:
+                stages = [s for s in stages if "connector" in s.trains]
         return model, stages
     source = _source(data, images, seed)
     if size in recipe.PUBLISHED:
@@ -270,8 +281,7 @@ def _chosen(stages: list[Stage], names: str | None, steps: str | None) -> list[S
         # A gate asks for what the recipe's own steps teach; one number for all stages is a trial.
         return [replace(stage, steps=int(steps), gate=None) for stage in stages]
     counts = {}
-    for asked in steps.split(","):
-        name, _, count = asked.strip().partition("=")
+    for name, count in _by_name(steps):
         if not count.isdecimal() or int(count) < 1:
             raise InputError(
                 f"--steps takes a number, or numbers by stage such as language=5000; found {steps!r}."
@@ -280,6 +290,36 @@ def _chosen(stages: list[Stage], names: str | None, steps: str | None) -> list[S
             raise UnknownName("stage of this recipe", name, known)
         counts[name] = int(count)
     return [replace(stage, steps=counts.get(stage.name, stage.steps)) for stage in stages]
+
+
+def _paced(stages: list[Stage], rates: str | None) -> list[Stage]:
+    """The stages with other peak learning rates for some of the parts that they train."""
+    if rates is None:
+        return stages
+    known = {part for stage in stages for part in stage.trains}
+    found: dict[str, float] = {}
+    for name, rate in _by_name(rates):
+        try:
+            found[name] = float(rate)
+        except ValueError:
+            found[name] = math.nan
+        if not 0 < found[name] < math.inf:
+            raise InputError(
+                "--lr takes numbers above 0 by part such as connector=2e-4,language=1e-3; "
+                f"found {rates!r}."
+            )
+        if name not in known:
+            raise UnknownName("part that trains here", name, known)
+    return [
+        replace(stage, trains={name: found.get(name, rate) for name, rate in stage.trains.items()})
+        for stage in stages
+    ]
+
+
+def _by_name(asked: str) -> list[tuple[str, str]]:
+    """The pairs of name=value,name=value."""
+    pairs = [one.strip().partition("=") for one in asked.split(",")]
+    return [(name, value) for name, _, value in pairs]
 
 
 def _plan(
@@ -313,7 +353,7 @@ def _plan(
         stages = _papers(recipe, _source(data, images, 0), batch, devices)
         frozen_bytes = 2.0
     else:
-        model, stages = _made(recipe, data, images, size, start, batch, 0)
+        model, stages = _made(recipe, data, images, size, start, chosen, batch, 0)
         parts, image, tower = model.parts, model.prompter.image_tokens, model.tower.tokens
     lines = planning.plan(
         parts,

@@ -36,6 +36,11 @@ def thaw(parts: Mapping[str, nn.Module], stage: Stage) -> dict[str, list[nn.Para
             if parameter.is_floating_point():
                 parameter.data = parameter.data.float()
                 parameter.requires_grad_(True)
+        if not adapted:  # running means go with the weights that they follow
+            for owner in part.modules():
+                for key, value in list(owner.named_buffers(recurse=False)):
+                    if value.is_floating_point():
+                        setattr(owner, key, value.float())
         learning[name] = [p for p in chosen if p.requires_grad]
     return learning
 

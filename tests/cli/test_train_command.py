@@ -62,6 +62,32 @@ def test_ten_images_of_ones_own_from_nothing_then_with_an_adapter(
     assert answer.returncode == 0, answer.stderr
 
 
+def test_a_tower_that_was_saved_in_bf16_is_trained_on(tmp_path: Path) -> None:
+    import torch
+
+    from looksay.models import checkpoint
+    from looksay.training.recipes import llava
+
+    before = checkpoint.save(llava.scenes("tiny")[0], tmp_path / "before", dtype=torch.bfloat16)
+    asked = ("train", "llava", "--data", "scenes", "--size", "tiny", "--from", before)
+    named = ("--stages", "tower", "--steps", "tower=2", "--lr", "tower=1e-3", "--seed", 5)
+    done = looksay(*asked, *named, "--precision", "fp32", "--out", tmp_path / "after")
+    assert done.returncode == 0, done.stderr
+    first, second = checkpoint.load(before), checkpoint.load(tmp_path / "after")
+    assert all(value.dtype is torch.float32 for value in second.tower.parameters())
+    assert second.tower.fingerprint != first.tower.fingerprint
+    assert all(
+        torch.equal(value.float(), second.language.state_dict()[key].float())
+        for key, value in first.language.state_dict().items()
+    )
+    card = checkpoint.read(tmp_path / "after")["card"]
+    assert card["training"]["stages"][0]["trains"] == {"tower": 1e-3}
+    for wrong, expected in {"tower=0": "above 0", "towre=1e-3": "tower"}.items():
+        done = looksay(*asked, "--stages", "tower", "--lr", wrong, "--out", tmp_path / "no")
+        assert done.returncode == 2, done.stderr
+        assert expected in done.stderr
+
+
 def test_the_plan_of_a_published_model_loads_nothing(own: Path, tmp_path: Path) -> None:
     options = ("--size", "7b", "--device", "a100-80gb", "--devices", 8, "--price", 2, "--lora")
     done = looksay("train", "llava15", "--data", own, *options, "--plan")
