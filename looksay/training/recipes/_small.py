@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from looksay.data.scenes import Scenes, captions, choices, description, listing, questions
 from looksay.data.scenes.grids import CLASSES
 from looksay.data.sources import scenes as talks
@@ -13,7 +15,7 @@ from looksay.errors import UnknownName
 from looksay.models.language import Language
 from looksay.models.prompting import add_image_token
 from looksay.models.small_tower import SmallTower
-from looksay.training.stages import TrainingError
+from looksay.training.stages import Stage, TrainingError
 from looksay.types import Conversation, Options
 
 TEMPLATE = (
@@ -23,6 +25,14 @@ TEMPLATE = (
 )
 SPECIAL = ["<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
 VOCABULARY = 1536
+SPEAKING: dict[str, Any] = {
+    "tokens_per_batch": 2048,
+    "max_length": 1024,
+    "optimizer": "muon",
+    "betas": (0.9, 0.95),
+    "weight_decay": 0.01,
+}
+"""What the stages of a small language model share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +129,48 @@ def _texts(count: int) -> Iterator[str]:
             yield question.text
             yield question.answer
             yield choices(scene, question)[0]
+
+
+def tower_stage(seed: int) -> Stage:
+    """What a published system downloads: a tower that sees. It learns what lies where, and reads letters."""
+    return Stage(
+        "tower",
+        trains={"tower": 2e-3},
+        objectives=("recognise",),
+        # Signs more often than in the world, and letters that spell nothing: it has to read, not guess.
+        data=talks.read(seed, mix={"picture": 1.0}, sign_share=0.5, invented=0.7),
+        steps=2000,
+        examples_per_batch=32,
+        warmup=0.05,
+        weight_decay=0.01,
+    )
+
+
+def language_stage(seed: int) -> Stage:
+    """The other part that is downloaded: a language model that reads, held to the text-only oracle."""
+    return Stage(
+        "language",
+        trains={"language": 3e-3},
+        data=talks.read(
+            seed + 1, mix={"listing": 0.5, "reading": 0.5}, sign_share=0.3, invented=0.5
+        ),
+        steps=2400,
+        gate=text_oracle,
+        **SPEAKING,
+    )
+
+
+def seeing(name: str) -> SmallTower:
+    """A tower that was trained already: of the size mini, the one that ships; of any other size a new one, which
+    sees nothing until `tower_stage` has trained it."""
+    if name != "mini":
+        return tower(name)
+    from importlib.resources import files
+
+    from looksay.models import checkpoint
+
+    found: SmallTower = checkpoint.load(str(files("looksay") / "mini"), dtype=torch.float32).tower
+    return found
 
 
 def text_oracle(model: Any, scenes: int = 200, least: float = 0.9) -> None:

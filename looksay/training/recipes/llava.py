@@ -16,15 +16,6 @@ from looksay.training.stages import Stage
 PUBLISHED = {"7b": llava_7b, "13b": llava_13b}
 """The model of the paper before training, by size: released towers and language models."""
 
-_SPEAKING: dict[str, Any] = {
-    "tokens_per_batch": 2048,
-    "max_length": 1024,
-    "optimizer": "muon",
-    "betas": (0.9, 0.95),
-    "weight_decay": 0.01,
-}
-"""What the stages of a small language model share."""
-
 
 def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[Llava, list[Stage]]:
     """LLaVA from nothing on scenes: a tower that recognises, a language model that reads lists, words for
@@ -41,27 +32,8 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
     tower, language = _small.tower(size), _small.language(size, tokenizer)
     model = Llava(tower, connector(tower.width, language.width), language, tokenizer)
     return model, [
-        Stage(
-            "tower",
-            trains={"tower": 2e-3},
-            objectives=("recognise",),
-            # Signs more often than in the world, and letters that spell nothing: it has to read, not guess.
-            data=talks.read(seed, mix={"picture": 1.0}, sign_share=0.5, invented=0.7),
-            steps=2000,
-            examples_per_batch=32,
-            warmup=0.05,
-            weight_decay=0.01,
-        ),
-        Stage(
-            "language",
-            trains={"language": 3e-3},
-            data=talks.read(
-                seed + 1, mix={"listing": 0.5, "reading": 0.5}, sign_share=0.3, invented=0.5
-            ),
-            steps=2400,
-            gate=_small.text_oracle,
-            **_SPEAKING,
-        ),
+        _small.tower_stage(seed),
+        _small.language_stage(seed),
         Stage(
             "ground",
             trains={"connector": 4e-3},
@@ -78,7 +50,7 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
             trains={"connector": 2e-4},
             data=talks.read(seed + 2, mix={"description": 1.0}, sign_share=0.3, invented=0.5),
             steps=200,
-            **_SPEAKING,
+            **_small.SPEAKING,
         ),
         Stage(
             "instruct",
@@ -90,7 +62,7 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
                 invented=0.5,
             ),
             steps=4500,
-            **_SPEAKING,
+            **_small.SPEAKING,
         ),
     ]
 

@@ -1,0 +1,290 @@
+"""Models that put images into the text of a language model: tower → connector → language model.
+
+The features of an image, through the connector, stand where its placeholders are, as if they were words.
+LLaVA is this with a linear layer or an MLP, BLIP-2 in its second stage with a Q-Former, PaLI with an
+encoder–decoder behind it; a family adds its name, its presets and what it does otherwise.
+
+Shapes: B rows, T ids in a row, I images, N features per image, M embeddings per image, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from PIL.Image import Image as Pillow
+from torch import Tensor, nn
+
+from looksay.errors import InputError
+from looksay.images import open_image, upright_rgb
+from looksay.models import batching
+from looksay.models.batching import IGNORE, Batch
+from looksay.models.decoding import Transcript
+from looksay.models.grounding import grounding_loss, named_places
+from looksay.models.language import Language
+from looksay.models.losses import token_loss
+from looksay.models.prompting import Prompter
+from looksay.models.splice import splice
+from looksay.types import Conversation, Example, Image, Options
+
+
+class Answer(NamedTuple):
+    """What was said, from how many ids, with how many, and why it ended."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: Literal["stop", "length"]
+
+
+class Spliced(nn.Module):
+    """tower → connector → language model, named by `family`.
+
+    `template` is the prompt form that the model was trained with: None for the tokenizer's own chat
+    template, or a published one ("v1"). Objectives: "lm"; "recognise" where the tower has it; "ground"
+    where the data say what lies where.
+    """
+
+    family: str
+
+    def __init__(
+        self,
+        tower: Any,
+        connector: Any,
+        language: Language,
+        tokenizer: Any,
+        template: str | None = None,
+        image_token: str = "<image>",
+    ) -> None:
+        super().__init__()
+        self.tower, self.connector, self.language = tower, connector, language
+        self.template, self.image_token = template, image_token
+        for what, found, wanted in (
+            ("tower's features", tower.width, connector.width_in),
+            ("language model's embeddings", language.width, connector.width_out),
+        ):
+            if found != wanted:
+                raise InputError(
+                    f"The {what} are {found} wide, but the connector expects {wanted}. "
+                    f"Build it as width_in={tower.width}, width_out={language.width}."
+                )
+        self.prompter = Prompter(tokenizer, connector.tokens(tower.tokens), image_token)
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """What a stage can train, by name."""
+        return {"tower": self.tower, "connector": self.connector, "language": self.language}
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.prompter.tokenizer
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the constructor took besides parts and tokenizer (JSON)."""
+        return {"template": self.template, "image_token": self.image_token}
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = next(self.connector.parameters()).device
+        return device
+
+    # -- learning
+
+    def pixels(self, image: Image) -> Tensor:
+        """A conversation's image as the tower wants it: CHW float32."""
+        source = image.source
+        if isinstance(source, Pillow):
+            return self.tower.prepare(source)
+        with open_image(source) as opened:
+            return self.tower.prepare(upright_rgb(opened))
+
+    def encode(
+        self,
+        example: Example,
+        template: str | None = None,
+        objectives: Collection[str] = ("lm",),
+    ) -> batching.Sequence:
+        """An example as ids, labels, pixels and the targets of the objectives.
+
+        `template` None: the model's own. Raises InputError where the example cannot be learned from.
+        """
+        if "lm" in objectives:
+            found = self.prompter.encode(
+                example.conversation, self.pixels, template or self.template
+            )
+        else:
+            images = example.conversation.images
+            found = batching.Sequence([], [], tuple(self.pixels(image) for image in images))
+        targets: dict[str, Tensor] = {}
+        if "recognise" in objectives:
+            targets |= self._recogniser.targets(example)
+        if "ground" in objectives:
+            targets["named"] = named_places(example, self._word, self.prompter.image_tokens)
+        return batching.Sequence(found.ids, found.labels, found.pixels, found.keys, targets)
+
+    def forward(self, batch: Batch, objectives: Collection[str] = ("lm",)) -> dict[str, Tensor]:
+        """Mean losses by objective; those of "recognise" are named "recognise/…"."""
+        losses: dict[str, Tensor] = {}
+        if "recognise" in objectives and batch.pixels_ICHW is not None:
+            found = self._recogniser.losses(batch.pixels_ICHW, batch.targets)
+            losses |= {f"recognise/{name}": loss for name, loss in found.items()}
+        if "ground" in objectives:
+            features_IND = self._features(batch)
+            if features_IND is not None:
+                what = getattr(self.connector, "what", self.connector)
+                losses["ground"] = grounding_loss(
+                    what(features_IND), batch.targets["named"], self.language.embed
+                )
+        if "lm" in objectives:
+            weight_VD, bias_V = self.language.head
+            losses["lm"] = token_loss(
+                self.hidden(batch), weight_VD, batch.labels_BT, batch.segments_BT, bias_V
+            )
+        return losses
+
+    def _word(self, name: str) -> list[int]:
+        """A name as it stands in the middle of a text."""
+        ids: list[int] = self.tokenizer(f" {name}", add_special_tokens=False)["input_ids"]
+        return ids
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """What the output layer reads, BTD; `language.logits` makes scores of it."""
+        features_IND = self._features(batch)
+        images_IMD = None if features_IND is None else self.connector(features_IND)
+        embeds_BTD = self.embed(batch.ids_BT, images_IMD)
+        if images_IMD is None and torch.is_grad_enabled():
+            embeds_BTD = embeds_BTD + self._idle()
+        return self.language.hidden(
+            embeds_BTD, batch.segments_BT, batch.positions_BT, batch.labels_BT
+        )
+
+    def embed(self, ids_BT: Tensor, images_IMD: Tensor | None) -> Tensor:
+        """Embeddings BTD of a text with its images in place. Raises SpliceError on a wrong count."""
+        # The placeholder may lie beyond the vocabulary (add_image_token), so it is never looked up.
+        words_BT = ids_BT.masked_fill(ids_BT == self.prompter.image_id, 0)
+        embeds_BTD = self.language.embed(words_BT)
+        if images_IMD is None:
+            images_IMD = embeds_BTD.new_zeros((0, self.prompter.image_tokens, self.language.width))
+        return splice(embeds_BTD, ids_BT, images_IMD, self.prompter.image_id)
+
+    def _features(self, batch: Batch) -> Tensor | None:
+        """What the tower sees in the batch's images, IND; None where there are none."""
+        if batch.features_IND is None and batch.pixels_ICHW is not None:
+            features_IND: Tensor = self.tower(batch.pixels_ICHW)
+            return features_IND
+        return batch.features_IND
+
+    def _idle(self) -> Tensor:
+        """Zero, with a gradient for each trained part that a batch without images does not use: data-
+        parallel training waits for the gradients of all."""
+        zero = torch.zeros((), device=self.device)
+        for part in (self.tower, self.connector):
+            for weight in part.parameters():
+                if weight.requires_grad:
+                    zero = zero + 0.0 * weight.sum()
+        return zero.to(self.language.head[0].dtype)
+
+    @property
+    def _recogniser(self) -> Any:
+        if not hasattr(self.tower, "losses"):
+            raise InputError(
+                f"The tower {type(self.tower).__name__} has no objective 'recognise'; "
+                "train it with SmallTower, or leave the objective out."
+            )
+        return self.tower
+
+    # -- answering
+
+    def prepare(self, conversation: Conversation) -> batching.Sequence:
+        """A conversation whose last turn is the user's, ready to be answered.
+
+        Raises InputError where it does not fit the template or the language model's context.
+        """
+        ids = self.prompter.prompt(conversation, self.template)
+        room = self._context()
+        if room is not None and len(ids) >= room:
+            raise InputError(
+                f"The conversation has {len(ids)} ids ({len(conversation.images)} images of "
+                f"{self.prompter.image_tokens}), and the language model sees {room}. "
+                "Ask about fewer images, or start afresh (/reset)."
+            )
+        pixels = tuple(self.pixels(image) for image in conversation.images)
+        return batching.Sequence(ids, [IGNORE] * len(ids), pixels)
+
+    def generate(
+        self, conversations: Sequence[Conversation], options: Options, batch_size: int = 8
+    ) -> list[Answer]:
+        """An answer to each conversation, in order; those of similar length are answered together."""
+        return self.answer([self.prepare(c) for c in conversations], options, batch_size)
+
+    def answer(
+        self, prompts: Sequence[batching.Sequence], options: Options, batch_size: int = 8
+    ) -> list[Answer]:
+        """The same for conversations that `prepare` has made ready."""
+        answers: dict[int, Answer] = {}
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            said = self._transcripts([prompts[i] for i in chosen], options)
+            for _ in self._speak([prompts[i] for i in chosen], said, options):
+                pass
+            for i, one in zip(chosen, said, strict=True):
+                answers[i] = Answer(
+                    one.text, len(prompts[i].ids), len(one.ids), one.reason or "length"
+                )
+        return [answers[i] for i in range(len(prompts))]
+
+    def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
+        """The answer piece by piece; the pieces join to the text that `generate` gives."""
+        prompt = self.prepare(conversation)
+        said = self._transcripts([prompt], options)
+        for _ in self._speak([prompt], said, options):
+            if piece := said[0].fresh():
+                yield piece
+
+    def _transcripts(
+        self, prompts: Sequence[batching.Sequence], options: Options
+    ) -> list[Transcript]:
+        stop = self.prompter.stop(self.template)
+        room = self._context()
+        return [
+            Transcript(
+                self.tokenizer,
+                stop.ids,
+                (*stop.strings, *options.stop),
+                options.max_tokens if room is None else min(options.max_tokens, room - len(p.ids)),
+            )
+            for p in prompts
+        ]
+
+    @torch.inference_mode()
+    def _speak(
+        self, prompts: Sequence[batching.Sequence], said: Sequence[Transcript], options: Options
+    ) -> Iterator[tuple[int, int]]:
+        training = self.training
+        self.eval()
+        try:
+            pixels = [chw for prompt in prompts for chw in prompt.pixels]
+            images_IMD = None
+            if pixels:
+                images_IMD = self.connector(self.tower(torch.stack(pixels).to(self.device)))
+            rows, first = [], 0
+            for prompt in prompts:
+                own = None if images_IMD is None else images_IMD[first : first + len(prompt.pixels)]
+                first += len(prompt.pixels)
+                rows.append(self.embed(torch.tensor([prompt.ids], device=self.device), own)[0])
+            yield from self.language.generate(
+                rows,
+                lambda row, token: said[row].add(token),
+                temperature=options.temperature,
+                top_p=options.top_p,
+                seed=options.seed,
+            )
+        finally:
+            self.train(training)
+
+    def _context(self) -> int | None:
+        found = getattr(self.language.config, "max_position_embeddings", None)
+        return None if found is None else int(found)
