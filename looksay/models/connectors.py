@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from looksay.models.fusion import Attention
+
 
 class Connector(Protocol):
     """What a model asks of its connector; an `nn.Module` besides, which keeps its arguments as attributes."""
@@ -73,30 +75,6 @@ class MLP(nn.Module):
         """The embeddings without the straight way: what is there, wherever it is."""
         embeds: Tensor = self.layers(features_IND.to(self.layers[0].weight.dtype))
         return embeds
-
-
-class Attention(nn.Module):
-    """Multi-head attention with separate projections; keys and values may have another width."""
-
-    def __init__(self, width: int, width_kv: int, heads: int, bias: bool = True) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(width, width, bias=bias)
-        self.key = nn.Linear(width_kv, width, bias=bias)
-        self.value = nn.Linear(width_kv, width, bias=bias)
-        self.out = nn.Linear(width, width, bias=bias)
-
-    def forward(self, queries_IQD: Tensor, context_IND: Tensor) -> Tensor:
-        def split(x: Tensor) -> Tensor:
-            return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-        mixed = F.scaled_dot_product_attention(
-            split(self.query(queries_IQD)),
-            split(self.key(context_IND)),
-            split(self.value(context_IND)),
-        )
-        joined: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return joined
 
 
 class QFormerLayer(nn.Module):

@@ -22,8 +22,11 @@ def token_loss(
     segments_BT: Tensor,
     bias_V: Tensor | None = None,
     chunk: int | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Mean cross-entropy of each next id, over the positions that have a label in the same segment.
+
+    `smoothing` gives that share of each target to the whole vocabulary (BLIP's decoder: 0.1).
 
     Labels are not shifted; the shift happens here and never crosses from one segment into the next.
     Logits exist for `chunk` positions at a time (by default some 4 million numbers, on an accelerator
@@ -41,7 +44,8 @@ def token_loss(
     kind = hidden_BTD.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_ND.dtype
     return cast(
-        Tensor, _ChunkedCrossEntropy.apply(hidden_ND, weight_VD, bias_V, labels_N, chunk, dtype)
+        Tensor,
+        _ChunkedCrossEntropy.apply(hidden_ND, weight_VD, bias_V, labels_N, chunk, dtype, smoothing),
     )
 
 
@@ -57,6 +61,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         labels_N: Tensor,
         chunk: int,
         dtype: torch.dtype,
+        smoothing: float,
     ) -> Tensor:
         wants_h, wants_w, wants_b = ctx.needs_input_grad[:3]
         count = labels_N.numel()
@@ -76,11 +81,16 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                     logits_NV += bias_V
                 wanted_N1 = labels_N[span, None]
                 log_sum_N1 = logits_NV.logsumexp(1, keepdim=True)
-                total += (log_sum_N1 - logits_NV.gather(1, wanted_N1)).sum()
+                right_N1 = (1 - smoothing) * logits_NV.gather(1, wanted_N1)
+                if smoothing:
+                    right_N1 += smoothing * logits_NV.mean(1, keepdim=True)
+                total += (log_sum_N1 - right_N1).sum()
                 if not (wants_h or wants_w or wants_b):
                     continue
                 grad_NV = logits_NV.sub_(log_sum_N1).exp_()
-                grad_NV.scatter_add_(1, wanted_N1, torch.full_like(log_sum_N1, -1.0))
+                grad_NV.scatter_add_(1, wanted_N1, torch.full_like(log_sum_N1, smoothing - 1))
+                if smoothing:
+                    grad_NV.sub_(smoothing / weight.shape[0])
                 grad_NV.div_(count)
                 if grad_b is not None:
                     grad_b += grad_NV.sum(0)
@@ -102,7 +112,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grads = tuple(None if g is None else g * grad.to(g.dtype) for g in ctx.saved_tensors)
-        return (*grads, None, None, None)
+        return (*grads, None, None, None, None)
 
 
 def full_loss(
@@ -111,9 +121,15 @@ def full_loss(
     labels_BT: Tensor,
     segments_BT: Tensor,
     bias_V: Tensor | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """The same by torch's own cross-entropy over full logits: the reference of tests and benchmarks."""
     logits_BTV = F.linear(hidden_BTD, weight_VD, bias_V).float()
     mask_BT = learned_mask(labels_BT, segments_BT)
     labels = labels_BT[:, 1:].masked_fill(~mask_BT, IGNORE)
-    return F.cross_entropy(logits_BTV[:, :-1].flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
+    return F.cross_entropy(
+        logits_BTV[:, :-1].flatten(0, 1),
+        labels.flatten(),
+        ignore_index=IGNORE,
+        label_smoothing=smoothing,
+    )

@@ -26,10 +26,13 @@ def example(seed: int, rows: int = 3, length: int = 17, width: int = 8, words: i
 
 @pytest.mark.parametrize("chunk", [1, 4, 7, 1000, None])
 @pytest.mark.parametrize("biased", [True, False])
-def test_loss_and_gradients_are_those_of_cross_entropy(chunk: int | None, biased: bool) -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_and_gradients_are_those_of_cross_entropy(
+    chunk: int | None, biased: bool, smoothing: float
+) -> None:
     (hidden, weight, bias), labels, segments = example(0)
     of = (hidden, weight, bias) if biased else (hidden, weight)
-    found = token_loss(hidden, weight, labels, segments, bias if biased else None, chunk)
+    found = token_loss(hidden, weight, labels, segments, bias if biased else None, chunk, smoothing)
     logits = torch.nn.functional.linear(hidden, weight, bias if biased else None)
     wanted = [
         (logits[row, t], labels[row, t + 1])
@@ -38,7 +41,9 @@ def test_loss_and_gradients_are_those_of_cross_entropy(chunk: int | None, biased
         if segments[row, t] == segments[row, t + 1] and labels[row, t + 1] != IGNORE
     ]
     expected = torch.nn.functional.cross_entropy(
-        torch.stack([scores for scores, _ in wanted]), torch.stack([label for _, label in wanted])
+        torch.stack([scores for scores, _ in wanted]),
+        torch.stack([label for _, label in wanted]),
+        label_smoothing=smoothing,
     )
     assert torch.allclose(found, expected, rtol=1e-12)
     for ours, theirs in zip(
