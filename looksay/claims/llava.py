@@ -26,24 +26,29 @@ def _recipe(
     """The recipe for scenes without one of its stages, with two layers for the matrix, or with instructions
     of one kind of conversation; INSTRUCT_STEPS steps of these.
 
-    Tower and language model are those of seed 0 with every seed: published systems download theirs, and are
-    compared over the same ones.
+    Tower and language model are the same ones with every seed: published systems download theirs, and are
+    compared over the same ones. The tower is that of `mini` (of another size: trained first).
     """
+    import torch
+
     from looksay.models.connectors import MLP, Linear
     from looksay.models.families.llava import Llava
-    from looksay.training.recipes import llava
+    from looksay.training.recipes import _small, llava
 
     first, alone = llava.scenes(size, 0)
-    own, stages = llava.scenes(size, seed, connector=MLP if mlp else Linear)
-    model = Llava(first.tower, own.connector, first.language, first.tokenizer)
-    kept = [one for one in alone if one.name in _ALONE]
-    for stage in stages:
+    tower = _small.seeing(size)
+    torch.manual_seed(seed)
+    connector = (MLP if mlp else Linear)(tower.width, first.language.width)
+    model = Llava(tower, connector, first.language, first.tokenizer)
+    wanted = _ALONE - {"tower"} if size == "mini" else _ALONE
+    kept = [one for one in alone if one.name in wanted]
+    for stage in llava.joining(seed):
         if stage.name == "instruct":
             data: Any = stage.data
             stage = replace(
                 stage, steps=INSTRUCT_STEPS, data=data.mixed({talk: 1.0}) if talk else data
             )
-        if stage.name not in (*_ALONE, without):
+        if stage.name != without:
             kept.append(stage)
     return model, kept
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from looksay.backends.base import spelled
-from looksay.errors import InputError, plainly
 from looksay.evaluation.benchmark import Item
-from looksay.library import files
+from looksay.library.lines import Lines
 from looksay.types import Completion, Options
 
 
@@ -45,56 +43,21 @@ def data(items: Sequence[Item]) -> str:
 
 
 class Journal:
-    """Read once, then appended to. A line that a kill cut off is cut away; what it held is asked again.
-
-    One process at a time. Raises InputError where another writes it, or it cannot be written or read.
-    """
+    """The answers of a file (`library.lines.Lines`, which also says what it raises)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._rows: dict[str, Mapping[str, Any]] = {}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = files.lock(path)
-            self._file = path.open("a+b")
-        except BlockingIOError as error:
-            raise InputError(f"{error}. Wait for it, or choose another --out.") from error
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {plainly(error)}.") from error
-        try:
-            self._read()
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def _read(self) -> None:
-        self._file.seek(0)
-        whole = 0
-        for number, line in enumerate(self._file, 1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                row = json.loads(line)
-                self._rows[row["key"]] = row
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(
-                    f"{self.path}, line {number}: no record of an answer. Mend or delete that line "
-                    "(what it held is then asked again), or choose another --out."
-                ) from error
-            whole += len(line)
-        if whole < self._file.tell():
-            self._file.truncate(whole)
+        self._lines = Lines(path, "an answer")
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._lock.close()
+        self._lines.__exit__()
 
     def get(self, key: str) -> Completion | None:
         """The answer that was given under this key, None where there is none or its call failed."""
-        row = self._rows.get(key)
+        row = self._lines.get(key)
         if row is None or row["error"]:
             return None
         fields = {name: row[name] for name in _KEPT}
@@ -102,17 +65,8 @@ class Journal:
 
     def add(self, key: str, item: str, completion: Completion) -> None:
         """Append one answer (or failure); it is on the disk when this returns."""
-        row = {
-            "key": key,
-            "id": item,
-            "error": completion.error,
-            **{name: getattr(completion, name) for name in _KEPT},
-        }
-        self._rows[key] = row
-        # ASCII: a server may cut an answer in the middle of a surrogate pair.
-        self._file.write(json.dumps(row).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        given = {name: getattr(completion, name) for name in _KEPT}
+        self._lines.add({"key": key, "id": item, "error": completion.error, **given})
 
 
 _KEPT = (

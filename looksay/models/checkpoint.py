@@ -103,7 +103,7 @@ def load(
             parts[name] = _fetch(folder, found, options.get(name, {}))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = family.build(parts, tokenizer, **content["arguments"])
-    fill(model, _read_file(folder / content["weights"]), f"{folder}")
+    fill(model, read_file(folder / content["weights"]), f"{folder}")
     return moved(model, device, dtype).eval()
 
 
@@ -166,7 +166,7 @@ def load_connector(model: Any, folder: Path | str) -> None:
             f"The connector in {folder} is {there['class']} with {there['arguments']}; this model's is "
             f"{here['class']} with {here['arguments']}."
         )
-    tensors = _read_file(Path(folder) / content["weights"])
+    tensors = read_file(Path(folder) / content["weights"])
     own = {
         k.removeprefix("connector."): v for k, v in tensors.items() if k.startswith("connector.")
     }
@@ -225,6 +225,10 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
         # Tied only where one of the two is absent: a file with both may hold two different ones.
         if hasattr(part, "tie_weights") and any(a.startswith(f"{name}.") for a in absent):
             part.tie_weights()
+    # Tying takes all that could be tied: transformers (5.24) calls the output layer of mT5 and FLAN-T5 one of them.
+    joined = model.state_dict()
+    apart = {k: v for k, v in like.items() if joined[k].data_ptr() != v.data_ptr()}
+    model.load_state_dict(apart, strict=False, assign=True)
     unknown = sorted(tensors.keys() - state.keys())
     missing = sorted(name for name, value in model.state_dict().items() if value.is_meta)
     if unknown or missing:
@@ -332,7 +336,8 @@ def write_weights(state: Mapping[str, Tensor], path: Path) -> None:
     path.chmod(mode)
 
 
-def _read_file(path: Path) -> dict[str, Tensor]:
+def read_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of one safetensors file. Raises InputError where it cannot be read."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -352,5 +357,5 @@ def read_weights(folder: Path | str) -> dict[str, Tensor]:
         names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
     tensors: dict[str, Tensor] = {}
     for name in names:
-        tensors |= _read_file(folder / name)
+        tensors |= read_file(folder / name)
     return tensors

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from looksay.errors import InputError, UnknownName
 from looksay.models.fusion import Attention
 
 
@@ -27,7 +28,7 @@ class Connector(Protocol):
 
 
 class Linear(nn.Module):
-    """One matrix (LLaVA v1, section 4.1; BLIP-2 and MiniGPT-4 behind a Q-Former)."""
+    """One matrix (LLaVA v1, section 4.1)."""
 
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
@@ -77,109 +78,37 @@ class MLP(nn.Module):
         return embeds
 
 
-class QFormerLayer(nn.Module):
-    """A BERT block with norms behind each part; every `cross`-th looks at the image as well."""
+class SquaredReLU(nn.Module):
+    """max(0, x)² (Primer, arXiv 2109.08668), which Flamingo has in its feed-forwards."""
 
-    def __init__(self, width: int, width_in: int, heads: int, inner: int, cross: bool) -> None:
-        super().__init__()
-        self.attention = Attention(width, width, heads)
-        self.attention_norm = nn.LayerNorm(width, eps=1e-12)
-        self.cross = Attention(width, width_in, heads) if cross else None
-        self.cross_norm = nn.LayerNorm(width, eps=1e-12) if cross else None
-        self.up, self.down = nn.Linear(width, inner), nn.Linear(inner, width)
-        self.norm = nn.LayerNorm(width, eps=1e-12)
-
-    def forward(self, queries_IQD: Tensor, features_IND: Tensor) -> Tensor:
-        x = queries_IQD
-        x = self.attention_norm(x + self.attention(x, x))
-        if self.cross is not None and self.cross_norm is not None:
-            x = self.cross_norm(x + self.cross(x, features_IND))
-        normed: Tensor = self.norm(x + self.down(F.gelu(self.up(x))))
-        return normed
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x).square()
 
 
-class QFormer(nn.Module):
-    """Learned queries that read the image through cross-attention, then a matrix to the language model.
+def feed_forward(width: int, activation: str = "gelu") -> nn.Sequential:
+    """Flamingo's: a norm before, four times the width within, no biases. `activation`: gelu or relu2.
 
-    The query path of BLIP-2 (section 3.1; 12 layers of width 768, 32 queries, cross-attention in every
-    second layer); `qformer_keys` maps the released weights. Without its stage 1 it starts blind.
+    Raises UnknownName for another activation.
     """
-
-    def __init__(
-        self,
-        width_in: int,
-        width_out: int,
-        queries: int = 32,
-        width: int = 768,
-        layers: int = 12,
-        heads: int = 12,
-        inner: int = 3072,
-        cross_every: int = 2,
-    ) -> None:
-        super().__init__()
-        self.width_in, self.width_out, self.queries, self.width = (
-            width_in,
-            width_out,
-            queries,
-            width,
-        )
-        self.layers, self.heads, self.inner, self.cross_every = layers, heads, inner, cross_every
-        self.query_tokens = nn.Parameter(torch.randn(1, queries, width) * 0.02)
-        self.norm = nn.LayerNorm(width, eps=1e-12)
-        self.blocks = nn.ModuleList(
-            QFormerLayer(width, width_in, heads, inner, cross=number % cross_every == 0)
-            for number in range(layers)
-        )
-        self.project = nn.Linear(width, width_out)
-
-    def tokens(self, n_in: int) -> int:
-        return self.queries
-
-    def read(self, features_IND: Tensor) -> Tensor:
-        """What the queries found, before the projection: IQD."""
-        features_IND = features_IND.to(self.query_tokens.dtype)
-        x = self.norm(self.query_tokens).expand(features_IND.shape[0], -1, -1)
-        for block in self.blocks:
-            x = block(x, features_IND)
-        return x
-
-    def forward(self, features_IND: Tensor) -> Tensor:
-        embeds: Tensor = self.project(self.read(features_IND))
-        return embeds
-
-
-def qformer_keys(layers: int, cross_every: int = 2) -> dict[str, str]:
-    """Names of `Blip2QFormerModel`'s weights (query path) to names of `QFormer`'s."""
-    names = {"layernorm": "norm"}
-    for number in range(layers):
-        theirs, ours = f"encoder.layer.{number}", f"blocks.{number}"
-        attentions = {"attention": "attention"}
-        if number % cross_every == 0:
-            attentions["crossattention"] = "cross"
-        for old, new in attentions.items():
-            for part in ("query", "key", "value"):
-                names[f"{theirs}.{old}.attention.{part}"] = f"{ours}.{new}.{part}"
-            names[f"{theirs}.{old}.output.dense"] = f"{ours}.{new}.out"
-            names[f"{theirs}.{old}.output.LayerNorm"] = f"{ours}.{new}_norm"
-        names[f"{theirs}.intermediate_query.dense"] = f"{ours}.up"
-        names[f"{theirs}.output_query.dense"] = f"{ours}.down"
-        names[f"{theirs}.output_query.LayerNorm"] = f"{ours}.norm"
-    return {f"{a}.{end}": f"{b}.{end}" for a, b in names.items() for end in ("weight", "bias")}
+    known = {"gelu": nn.GELU, "relu2": SquaredReLU}
+    if activation not in known:
+        raise UnknownName("activation", activation, known)
+    return nn.Sequential(
+        nn.LayerNorm(width),
+        nn.Linear(width, 4 * width, bias=False),
+        known[activation](),
+        nn.Linear(4 * width, width, bias=False),
+    )
 
 
 class ResamplerLayer(nn.Module):
     """Latents attend to the image and to themselves, then a feed-forward of four times the width."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, inner: int, activation: str) -> None:
         super().__init__()
         self.norm_image, self.norm_latents = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width, width, heads, bias=False)
-        self.feed = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 4 * width, bias=False),
-            nn.GELU(),
-            nn.Linear(4 * width, width, bias=False),
-        )
+        self.attention = Attention(width, width, heads, bias=False, inner=inner)
+        self.feed = feed_forward(width, activation)
 
     def forward(self, latents_IQD: Tensor, features_IND: Tensor) -> Tensor:
         latents = self.norm_latents(latents_IQD)
@@ -191,26 +120,86 @@ class ResamplerLayer(nn.Module):
 
 
 class Resampler(nn.Module):
-    """Flamingo's perceiver resampler (section 3.1.1): any number of features becomes `latents` embeddings."""
+    """Flamingo's perceiver resampler (section 3.1.1): any number of features becomes `latents` embeddings.
+
+    It works in `width` (None: that of the features), with heads of `head_width` (None: `width` between
+    them). `frames` is how many pictures of a clip are told apart, by learned embeddings of time; 0: none,
+    there are only pictures. Without `projects` no matrix follows, and what comes out is `width` wide.
+    """
 
     def __init__(
-        self, width_in: int, width_out: int, latents: int = 64, layers: int = 6, heads: int = 8
+        self,
+        width_in: int,
+        width_out: int,
+        latents: int = 64,
+        layers: int = 6,
+        heads: int = 8,
+        width: int | None = None,
+        head_width: int | None = None,
+        frames: int = 0,
+        activation: str = "gelu",
+        projects: bool = True,
     ) -> None:
         super().__init__()
         self.width_in, self.width_out, self.latents = width_in, width_out, latents
-        self.layers, self.heads = layers, heads
-        self.start = nn.Parameter(torch.randn(latents, width_in) * 0.02)
-        self.blocks = nn.ModuleList(ResamplerLayer(width_in, heads) for _ in range(layers))
-        self.norm = nn.LayerNorm(width_in)
-        self.project = nn.Linear(width_in, width_out)
+        self.layers, self.heads, self.width, self.head_width = layers, heads, width, head_width
+        self.frames, self.activation, self.projects = frames, activation, projects
+        own = width or width_in
+        if not projects and width_out != own:
+            raise InputError(
+                f"A resampler of width {own} without a matrix behind it gives vectors of {own}, not "
+                f"{width_out}. Build it as width_out={own}, or with projects=True."
+            )
+        self.enter = nn.Linear(width_in, own) if width else nn.Identity()
+        self.start = nn.Parameter(torch.randn(latents, own) * 0.02)
+        self.times_FD = nn.Parameter(torch.randn(frames, own) * 0.02) if frames else None
+        inner = own if head_width is None else heads * head_width
+        self.blocks = nn.ModuleList(
+            ResamplerLayer(own, heads, inner, activation) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(own)
+        self.project = nn.Linear(own, width_out) if projects else nn.Identity()
 
     def tokens(self, n_in: int) -> int:
         return self.latents
 
-    def forward(self, features_IND: Tensor) -> Tensor:
-        features_IND = features_IND.to(self.start.dtype)
-        x = self.start.expand(features_IND.shape[0], -1, -1)
+    def forward(self, features_IND: Tensor, frames_V: Tensor | None = None) -> Tensor:
+        """VMD for V clips; `frames_V` says of how many of the I pictures, in order, each is made (None: of
+        one). Raises InputError where these do not add up."""
+        features_IND = self.enter(features_IND.to(self.start.dtype))
+        if frames_V is None:
+            return self._read(features_IND[:, None])
+        if int(frames_V.sum()) != len(features_IND):
+            raise InputError(
+                f"The clips take {int(frames_V.sum())} pictures, but there are {len(features_IND)}."
+            )
+        first_V = frames_V.cumsum(0) - frames_V
+        found, order = [], []
+        # Clips of one length together: no frame has to be hidden.
+        for count in frames_V.unique():
+            which = (frames_V == count).nonzero()[:, 0]
+            places = first_V[which, None] + torch.arange(int(count), device=which.device)
+            found.append(self._read(features_IND[places]))
+            order.append(which)
+        return torch.cat(found)[torch.cat(order).argsort()]
+
+    def _read(self, features_VFND: Tensor) -> Tensor:
+        features_VFND = features_VFND + self._times(features_VFND.shape[1])[:, None]
+        features_VND = features_VFND.flatten(1, 2)
+        x = self.start.expand(len(features_VND), -1, -1)
         for block in self.blocks:
-            x = block(x, features_IND)
+            x = block(x, features_VND)
         embeds: Tensor = self.project(self.norm(x))
         return embeds
+
+    def _times(self, frames: int) -> Tensor:
+        """FD; clips longer than those in training get times in between (section 3.1.1)."""
+        if self.times_FD is None:
+            return self.start.new_zeros(1, self.start.shape[1])
+        if frames <= len(self.times_FD):
+            return self.times_FD[:frames]
+        stretched = F.interpolate(
+            self.times_FD.T[None], size=frames, mode="linear", align_corners=True
+        )
+        times_FD: Tensor = stretched[0].T
+        return times_FD

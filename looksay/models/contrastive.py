@@ -22,7 +22,7 @@ def clip_loss(
 
     Embeddings have length 1. `ids_B` name the pictures: what shows the same picture is no negative.
     """
-    _check_batch(ids_B, len(images_BD))
+    check_batch(ids_B, len(images_BD))
     own = ranks.own(len(images_BD))
     images_GD, texts_GD = ranks.gather(images_BD), ranks.gather(texts_BD)
     labels_B = torch.arange(len(images_GD), device=images_BD.device)[own]
@@ -45,7 +45,7 @@ def siglip_loss(
 ) -> Tensor:
     """SigLIP's loss (arXiv 2303.15343, algorithm 1): each pair by itself belongs together or does not; the sum
     over all pairs of a picture, mean over pictures."""
-    _check_batch(ids_B, len(images_BD))
+    check_batch(ids_B, len(images_BD))
     texts_GD = ranks.gather(texts_BD)
     logits_BG = scale * images_BD @ texts_GD.T + bias
     own_BG = torch.zeros_like(logits_BG, dtype=torch.bool)
@@ -124,7 +124,8 @@ def matching_loss(logits_3B2: Tensor) -> Tensor:
     return F.cross_entropy(logits_3B2, labels)
 
 
-def _check_batch(ids_B: Tensor | None, rows: int) -> None:
+def check_batch(ids_B: Tensor | None, rows: int) -> None:
+    """Raise InputError where the batch of all processes shows fewer than two different pictures."""
     whole = rows * ranks.world() if ids_B is None else len(ranks.gather(ids_B).unique())
     if whole < 2:
         raise InputError(

@@ -5,11 +5,13 @@ Shapes: B rows, V words of the vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from looksay.models import batching
 
 
 def pick(
@@ -99,3 +101,42 @@ class Transcript:
                 text = text[:start]
                 break
         return len(text.rstrip())
+
+
+class Answer(NamedTuple):
+    """What was said, from how many ids, with how many, and why it ended."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: Literal["stop", "length"]
+
+
+Prompts = Sequence[batching.Sequence]
+Begin = Callable[[Prompts], list[Transcript]]
+"""An empty answer for each prompt."""
+Speak = Callable[[Prompts, Sequence[Transcript]], Iterable[object]]
+"""Adds to the answers, one id per turn, until all are complete."""
+
+
+def answer_all(prompts: Prompts, begin: Begin, speak: Speak, batch_size: int) -> list[Answer]:
+    """An answer to each prompt, in order; those of similar length are answered together."""
+    answers: dict[int, Answer] = {}
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        some = [prompts[i] for i in chosen]
+        said = begin(some)
+        for _ in speak(some, said):
+            pass
+        for i, one in zip(chosen, said, strict=True):
+            answers[i] = Answer(one.text, len(prompts[i].ids), len(one.ids), one.reason or "length")
+    return [answers[i] for i in range(len(prompts))]
+
+
+def stream_one(prompt: batching.Sequence, begin: Begin, speak: Speak) -> Iterator[str]:
+    """The answer to one prompt piece by piece; the pieces join to the text of `answer_all`."""
+    said = begin([prompt])
+    for _ in speak([prompt], said):
+        if piece := said[0].fresh():
+            yield piece

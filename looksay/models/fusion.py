@@ -10,6 +10,7 @@ masks are True where something is seen.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,17 +36,25 @@ class Memory:
 
 
 class Attention(nn.Module):
-    """Multi-head attention with separate projections; keys and values may have another width."""
+    """Multi-head attention with separate projections; keys and values may have another width, and all heads
+    together, `inner`, a third one."""
 
     def __init__(
-        self, width: int, width_kv: int, heads: int, bias: bool = True, dropout: float = 0.0
+        self,
+        width: int,
+        width_kv: int,
+        heads: int,
+        bias: bool = True,
+        dropout: float = 0.0,
+        inner: int | None = None,
     ) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.query = nn.Linear(width, width, bias=bias)
-        self.key = nn.Linear(width_kv, width, bias=bias)
-        self.value = nn.Linear(width_kv, width, bias=bias)
-        self.out = nn.Linear(width, width, bias=bias)
+        inner = inner or width
+        self.query = nn.Linear(width, inner, bias=bias)
+        self.key = nn.Linear(width_kv, inner, bias=bias)
+        self.value = nn.Linear(width_kv, inner, bias=bias)
+        self.out = nn.Linear(inner, width, bias=bias)
 
     def forward(
         self,
@@ -172,8 +181,11 @@ class FusionLayer(nn.Module):
         writing: bool = False,
         queries: int = 0,
         memory: tuple[Memory, Memory] | None = None,
+        feed: nn.Module | None = None,
     ) -> Tensor:
-        """The first `queries` places are queries. `memory`: of the attention to itself, and of the one across."""
+        """The first `queries` places are queries. `memory`: of the attention to itself, and of the one across.
+        `feed`: of the text, where it lives outside of the block."""
+        feed = feed or self.feed
         itself = self.writing if writing and self.writing is not None else self.itself
         own, across = memory or (None, None)
         x_BTD = itself(x_BTD, x_BTD, mask, own)
@@ -181,22 +193,22 @@ class FusionLayer(nn.Module):
         if self.cross is not None and context_BND is not None and looking.shape[1]:
             looking = self.cross(looking, context_BND, context_mask, across)
         if rest is None:
-            feed = self.feed or self.query_feed
             assert feed is not None
             fed: Tensor = feed(looking)
             return fed
         assert self.query_feed is not None
         parts = [self.query_feed(looking)]
         if rest.shape[1]:
-            assert self.feed is not None
-            parts.append(self.feed(rest))
+            assert feed is not None
+            parts.append(feed(rest))
         return torch.cat(parts, dim=1)
 
 
 class Bert(nn.Module):
     """Words, places and blocks. `vocabulary` 0: no words of its own (ALBEF's fusion half).
 
-    `cross`: which blocks can look at a picture of width `width_in`, by number.
+    `cross`: which blocks can look at a picture of width `width_in`, by number. Without `text` there are queries
+    only, until the feeds of a text are lent to `forward`.
     """
 
     def __init__(
@@ -212,6 +224,7 @@ class Bert(nn.Module):
         decodes: bool = False,
         queries: bool = False,
         dropout: float = 0.0,
+        text: bool = True,
     ) -> None:
         super().__init__()
         self.arguments = {
@@ -226,6 +239,7 @@ class Bert(nn.Module):
             "decodes": decodes,
             "queries": queries,
             "dropout": dropout,
+            "text": text,
         }
         self.width, self.positions, self.dropout = width, positions, dropout
         self.words = nn.Embedding(vocabulary, width) if vocabulary else None
@@ -241,10 +255,11 @@ class Bert(nn.Module):
                 decodes=decodes,
                 queries=queries,
                 dropout=dropout,
+                text=text,
             )
             for number in range(layers)
         )
-        self.apply(_initialised)
+        self.apply(initialised)
 
     def embed(self, ids_BT: Tensor, start: int = 0, queries_BQD: Tensor | None = None) -> Tensor:
         """Words with their places (from `start`), behind queries (which have none): what the blocks take."""
@@ -271,6 +286,7 @@ class Bert(nn.Module):
         writing: bool = False,
         queries: int = 0,
         memory: list[tuple[Memory, Memory]] | None = None,
+        feeds: Sequence[nn.Module] | None = None,
     ) -> Tensor:
         """BTD through all blocks. `mask` and `context_mask` are broadcast to (B, heads, T, S)."""
         for number, block in enumerate(self.blocks):
@@ -282,6 +298,7 @@ class Bert(nn.Module):
                 writing=writing,
                 queries=queries,
                 memory=memory[number] if memory else None,
+                feed=feeds[number] if feeds is not None else None,
             )
         return x_BTD
 
@@ -299,7 +316,7 @@ class WordHead(nn.Module):
         self.dense = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width, eps=1e-12)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
-        self.dense.apply(_initialised)
+        self.dense.apply(initialised)
 
     def forward(self, hidden_BTD: Tensor) -> Tensor:
         """What is multiplied with the word embeddings, BTD."""
@@ -321,7 +338,7 @@ def forwards(seen_BT: Tensor, past: int = 0) -> Tensor:
     return before_TS[None, None] & seen_BT[:, None, None, :]
 
 
-def _initialised(module: nn.Module) -> None:
+def initialised(module: nn.Module) -> None:
     """BERT's own start (arXiv 1810.04805): normal with deviation 0.02, biases 0."""
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)

@@ -22,8 +22,12 @@ def log_likelihoods(model: Any, conversation: Conversation, choices: Sequence[st
     """Log-likelihood of each choice as the next answer (nats, its end included), in order.
 
     Sums over ids: longer answers are less likely for being longer, which is what BLIP and ALBEF rank by.
-    `model` is a family with `encode`, `prepare`, `hidden` and `language`. Raises InputError as they do.
+    `model` is a family with `encode`, `prepare`, `hidden` and `language`, or one with a `log_likelihoods` of its
+    own. Raises InputError as they do.
     """
+    if hasattr(model, "log_likelihoods"):
+        own: list[float] = model.log_likelihoods(conversation, choices)
+        return own
     said = len(model.prepare(conversation).ids)
     rows = []
     for choice in choices:

@@ -45,7 +45,11 @@ class Momentum(nn.Module):
         decay = self.decay if int(self.steps) else 0.0
         for name, module in self._modules_of[0].items():
             for key, value in module.named_parameters():
-                getattr(self, self._names[name][key]).lerp_(value.detach(), 1 - decay)
+                slow = getattr(self, self._names[name][key])
+                if slow.dtype != value.dtype:  # what trains is held in fp32, whatever it was loaded in
+                    slow = slow.to(value.dtype)
+                    setattr(self, self._names[name][key], slow)
+                slow.lerp_(value.detach(), 1 - decay)
         self.steps += 1
 
     @torch.no_grad()

@@ -3,6 +3,9 @@
 Everything before an answer goes into the encoder, the answer comes out of the decoder (BLIP-2,
 section 3.3). Of several turns each answer is one such pair, and what was said before it is read.
 
+Embeddings may be wider than the model: what stands beyond its width is for the encoder alone (SimVLM: where
+a patch of an image lies).
+
 Shapes: B rows, T ids in a row, D width, E examples (answers), S read and A answered ids of the longest.
 """
 
@@ -19,6 +22,12 @@ from looksay.errors import InputError
 from looksay.models.batching import IGNORE
 from looksay.models.decoding import pick, seeded
 from looksay.models.language import Language
+
+READ_AND_WRITE = (
+    "{% for m in messages %}{{ m['content'] }}"
+    "{{ eos_token if m['role'] == 'assistant' else ' ' }}{% endfor %}"
+)
+"""A chat template for models that were trained on no turns: what is read, and behind it what is written."""
 
 
 class Seq2Seq(Language):
@@ -42,11 +51,12 @@ class Seq2Seq(Language):
                 "An example begins with its answer, so the encoder of this language model has nothing to "
                 "read. Use a template with words or a picture before the answer."
             )
-        hidden_BTD = torch.zeros_like(embeds_BTD)
+        words_BTD = embeds_BTD[..., : self.width]
+        hidden_BTD = torch.zeros_like(words_BTD)
         if not spans:
             return hidden_BTD
         read = [embeds_BTD[row, start:at] for row, start, at, _ in spans]
-        answers = [embeds_BTD[row, at : end - 1] for row, _, at, end in spans]
+        answers = [words_BTD[row, at : end - 1] for row, _, at, end in spans]
         state, mask_ES = self._encode(read)
         first_1D = self._first(embeds_BTD.device)
         given_EAD = pad_sequence([torch.cat([first_1D, a]) for a in answers], batch_first=True)

@@ -10,7 +10,8 @@ Shapes: B rows, T ids in a row, I images, N features per image, M embeddings per
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any
 
 import torch
 from PIL.Image import Image as Pillow
@@ -20,22 +21,13 @@ from looksay.errors import InputError
 from looksay.images import open_image, upright_rgb
 from looksay.models import batching
 from looksay.models.batching import IGNORE, Batch
-from looksay.models.decoding import Transcript
+from looksay.models.decoding import Answer, Transcript, answer_all, stream_one
 from looksay.models.grounding import grounding_loss, named_places
 from looksay.models.language import Language
 from looksay.models.losses import token_loss
 from looksay.models.prompting import Prompter
 from looksay.models.splice import splice
 from looksay.types import Conversation, Example, Image, Options
-
-
-class Answer(NamedTuple):
-    """What was said, from how many ids, with how many, and why it ended."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    finish_reason: Literal["stop", "length"]
 
 
 class Spliced(nn.Module):
@@ -223,29 +215,19 @@ class Spliced(nn.Module):
         self, prompts: Sequence[batching.Sequence], options: Options, batch_size: int = 8
     ) -> list[Answer]:
         """The same for conversations that `prepare` has made ready."""
-        answers: dict[int, Answer] = {}
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            said = self._transcripts([prompts[i] for i in chosen], options)
-            for _ in self._speak([prompts[i] for i in chosen], said, options):
-                pass
-            for i, one in zip(chosen, said, strict=True):
-                answers[i] = Answer(
-                    one.text, len(prompts[i].ids), len(one.ids), one.reason or "length"
-                )
-        return [answers[i] for i in range(len(prompts))]
+        return answer_all(
+            prompts, partial(self._transcripts, options), partial(self._speak, options), batch_size
+        )
 
     def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
         """The answer piece by piece; the pieces join to the text that `generate` gives."""
         prompt = self.prepare(conversation)
-        said = self._transcripts([prompt], options)
-        for _ in self._speak([prompt], said, options):
-            if piece := said[0].fresh():
-                yield piece
+        yield from stream_one(
+            prompt, partial(self._transcripts, options), partial(self._speak, options)
+        )
 
     def _transcripts(
-        self, prompts: Sequence[batching.Sequence], options: Options
+        self, options: Options, prompts: Sequence[batching.Sequence]
     ) -> list[Transcript]:
         stop = self.prompter.stop(self.template)
         room = self._context()
@@ -261,7 +243,7 @@ class Spliced(nn.Module):
 
     @torch.inference_mode()
     def _speak(
-        self, prompts: Sequence[batching.Sequence], said: Sequence[Transcript], options: Options
+        self, options: Options, prompts: Sequence[batching.Sequence], said: Sequence[Transcript]
     ) -> Iterator[tuple[int, int]]:
         training = self.training
         self.eval()

@@ -1,4 +1,4 @@
-"""The published prompt templates of the LLaVA line, as text with the answers where they stand.
+"""The published prompt templates of the LLaVA line and of OpenFlamingo, as text with the answers where they stand.
 
 Wording and separators as in LLaVA's `conversation.py` (v1.2); "{text}" is the user's turn. None of them
 takes its end-of-answer mark from a file: EOS stands for the tokenizer's own end token.
@@ -33,6 +33,8 @@ class Template:
     """Ends an answer, and is learned."""
     plain: bool = False
     """Stage 1: images and answer only; the question is left out."""
+    in_place: bool = False
+    """Images stay where they are said, right before the words that follow; else they go to the front."""
 
 
 _LLAMA_SYSTEM = "<<SYS>>\n{system}\n<</SYS>>\n\n"
@@ -81,6 +83,13 @@ TEMPLATES = {
         later="<|im_start|>user\n{text}<|im_end|><|im_start|>assistant\n",
         end="<|im_end|>",
     ),
+    # OpenFlamingo's (open_flamingo/eval/eval_model.py): nothing but pictures, words and the end of a chunk.
+    "flamingo": Template(
+        wrap="{system}",
+        first="{system}{text}",
+        end="<|endofchunk|>",
+        in_place=True,
+    ),
 }
 
 
@@ -113,7 +122,10 @@ def render(name: str, turns: Sequence[tuple[Role, str]], eos: str, image_token: 
         if role == "assistant":
             written.append(template.lead + text + template.end.replace(EOS, eos))
             continue
-        text = _images_first(text, image_token)  # preprocess_multimodal of LLaVA's train.py
+        if template.in_place:
+            text = text.replace(f"{image_token}\n", image_token)
+        else:
+            text = _images_first(text, image_token)  # preprocess_multimodal of LLaVA's train.py
         if template.plain:
             written.append(image_token * text.count(image_token))
             continue

@@ -119,9 +119,7 @@ class TransformersTower(nn.Module):
 
     @classmethod
     def from_arguments(cls, config: dict[str, Any], **arguments: Any) -> TransformersTower:
-        from transformers import AutoModel
-
-        return cls(AutoModel.from_config(config_from_json(config)), **arguments)
+        return cls(new_model(config_from_json(config)), **arguments)
 
     @classmethod
     def from_folder(cls, folder: Path | str, **arguments: Any) -> TransformersTower:
@@ -145,6 +143,20 @@ class TransformersTower(nn.Module):
                 "std_rgb": tuple(found.get("image_std", CLIP_STD)),
             } | arguments
         return cls(model, **arguments)
+
+
+def new_model(config: Any) -> Any:
+    """transformers' model of a configuration, with new weights. Towers that exist only inside a larger model
+    (BLIP's, BLIP-2's) are known to no Auto class; they are named as their configuration is."""
+    import transformers
+
+    try:
+        return transformers.AutoModel.from_config(config)
+    except ValueError:
+        kind = getattr(transformers, f"{type(config).__name__.removesuffix('Config')}Model", None)
+        if kind is None:
+            raise
+        return kind(config)
 
 
 def make_square(

@@ -17,7 +17,7 @@ from PIL import Image as Pillow  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from looksay.errors import InputError  # noqa: E402
-from looksay.models import checkpoint, connectors  # noqa: E402
+from looksay.models import checkpoint  # noqa: E402
 from looksay.models.batching import pad  # noqa: E402
 from looksay.models.export import export  # noqa: E402
 from looksay.models.families._llava_layouts import from_transformers, load_projector  # noqa: E402
@@ -299,37 +299,6 @@ def test_exported_names_are_the_released_ones(tmp_path: Path) -> None:
     assert "multi_modal_projector.linear_1.weight" in names
     config = json.loads((tmp_path / "official" / "config.json").read_text())
     assert config["architectures"] == ["LlavaForConditionalGeneration"]
-
-
-def test_the_qformer_is_that_of_blip2() -> None:
-    from transformers import Blip2QFormerConfig, Blip2QFormerModel
-
-    config = Blip2QFormerConfig(
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        intermediate_size=64,
-        encoder_hidden_size=24,
-        cross_attention_frequency=2,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    torch.manual_seed(0)
-    hf = enliven(Blip2QFormerModel(config)).eval()
-    ours = connectors.QFormer(24, 16, queries=5, width=32, layers=4, heads=4, inner=64).eval()
-    names = connectors.qformer_keys(4)
-    state = hf.state_dict()
-    left = [name for name in state if name not in names]
-    assert all(".intermediate." in n or ".output." in n for n in left), (
-        left
-    )  # the text's own layers
-    mapped = {names[k]: v for k, v in state.items() if k in names}
-    missing = ours.load_state_dict(mapped, strict=False).missing_keys
-    assert set(missing) == {"query_tokens", "project.weight", "project.bias"}
-    features = torch.randn(2, 7, 24)
-    with torch.inference_mode():
-        expected = hf(ours.query_tokens.expand(2, -1, -1), encoder_hidden_states=features)
-        torch.testing.assert_close(ours.read(features), expected.last_hidden_state, **CLOSE)
 
 
 TURNS = (

@@ -147,6 +147,7 @@ def tiny_llava(
     from looksay.models import connectors
     from looksay.models.families.llava import Llava
     from looksay.models.language import Language
+    from looksay.models.qformer import QFormer
     from looksay.models.seq2seq import Seq2Seq
     from looksay.models.vision import TransformersTower
 
@@ -163,9 +164,7 @@ def tiny_llava(
     kinds: dict[str, Any] = {
         "linear": lambda a, b: connectors.Linear(a, b),
         "mlp": lambda a, b: connectors.MLP(a, b),
-        "qformer": lambda a, b: connectors.QFormer(
-            a, b, queries=4, width=32, layers=2, heads=4, inner=64
-        ),
+        "qformer": lambda a, b: QFormer(a, b, queries=4, width=32, layers=2, heads=4, inner=64),
         "resampler": lambda a, b: connectors.Resampler(a, b, latents=4, layers=2, heads=4),
     }
     joined = kinds[connector](tower.width, speaking.width)

@@ -43,19 +43,32 @@ def related(scene: Scene, relation: Relation) -> str:
     return f"The {a.name} {verb} {relation.side} the {b.name}."
 
 
+def told_relations(scene: Scene) -> list[Relation]:
+    """What a description says of how each group lies to the next."""
+    found = []
+    for a in range(len(scene.groups) - 1):
+        relation = scene.main_relation(a, a + 1)
+        if relation is None or relation.side != "on":
+            back = scene.main_relation(a + 1, a)
+            relation = back if back and back.side == "on" else relation
+        if relation:
+            found.append(relation)
+    return found
+
+
+def captioned_relation(scene: Scene) -> Relation | None:
+    """The relation that a caption tells: of what stands on something, else of the first two groups."""
+    standing = next((r for r in scene.relations if r.side == "on"), None)
+    return standing or (scene.main_relation(0, 1) if len(scene.groups) > 1 else None)
+
+
 def description(scene: Scene) -> str:
     """Everything, in a fixed order: groups with counts and sizes, background, how each group lies to the
     next (where it lies in any way), the sign."""
     groups = scene.groups
     verb = "is" if groups[0].count == 1 else "are"
     sentences = [f"There {verb} {joined([counted(g) for g in groups])} {where(scene)}."]
-    for a in range(len(groups) - 1):
-        relation = scene.main_relation(a, a + 1)
-        if relation is None or relation.side != "on":
-            back = scene.main_relation(a + 1, a)
-            relation = back if back and back.side == "on" else relation
-        if relation:
-            sentences.append(related(scene, relation))
+    sentences += [related(scene, relation) for relation in told_relations(scene)]
     if scene.sign:
         sentences.append(f"A {scene.sign.colour} sign says {spelled(scene.sign.word)}.")
     return " ".join(sentences)
@@ -72,9 +85,7 @@ def captions(scene: Scene) -> list[str]:
         f"a picture of {joined(plain)}.",
         f"a {scene.colour} background with {joined([counted(g) for g in groups])}.",
     ]
-    relation = next((r for r in scene.relations if r.side == "on"), None) or (
-        scene.main_relation(0, 1) if len(groups) > 1 else None
-    )
+    relation = captioned_relation(scene)
     if relation:
         found.append(f"{plain[relation.a]} {relation.side} {plain[relation.b]}.")
     else:

@@ -24,18 +24,13 @@ def published(
     epochs: int,
     devices: int,
     examples_per_device: int,
-    template: str,
+    template: str | None,
     adapter: Adapter | None = None,
 ) -> Stage:
     """A stage with LLaVA's settings: AdamW without decay, cosine after 3% warm-up, activations computed
     again, texts cut at 2,048 ids. The batch is split over devices and accumulation, which changes no
     number. Raises InputError where it does not divide."""
-    at_once = devices * examples_per_device
-    if batch % at_once:
-        raise InputError(
-            f"A batch of {batch} does not divide into {devices} devices × {examples_per_device} examples. "
-            "Choose divisors."
-        )
+    accumulate = divided(batch, devices, examples_per_device)
     if data.size is None:
         raise InputError(f"The stage {name!r} counts epochs, so its data need an end.")
     return Stage(
@@ -45,7 +40,7 @@ def published(
         steps=max(1, data.size * epochs // batch),
         template=template,
         examples_per_batch=examples_per_device,
-        accumulate=batch // at_once,
+        accumulate=accumulate,
         max_length=2048,
         overlong="cut",
         schedule="cosine",
@@ -54,6 +49,17 @@ def published(
         checkpoint_activations=True,
         adapter=adapter,
     )
+
+
+def divided(batch: int, devices: int, examples_per_device: int) -> int:
+    """How often a batch is accumulated. Raises InputError where it does not divide."""
+    at_once = devices * examples_per_device
+    if batch % at_once:
+        raise InputError(
+            f"A batch of {batch} does not divide into {devices} devices × {examples_per_device} examples. "
+            "Choose divisors."
+        )
+    return batch // at_once
 
 
 def lora(stages: list[Stage], *, quantize: bool = False) -> list[Stage]:

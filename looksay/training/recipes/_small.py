@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from looksay.data.sources import scenes as talks
 from looksay.errors import UnknownName
 from looksay.models.language import Language
 from looksay.models.prompting import add_image_token
+from looksay.models.seq2seq import Seq2Seq
 from looksay.models.small_tower import SmallTower
 from looksay.training.stages import Stage, TrainingError
 from looksay.types import Conversation, Options
@@ -89,9 +90,36 @@ def language(name: str, tokenizer: Any) -> Language:
     return Language(LlamaForCausalLM(config))
 
 
-def tokenizer(scenes: int = 1500) -> Any:
+def seq2seq(name: str, tokenizer: Any) -> Seq2Seq:
+    """A new T5 of that size: as many layers in the encoder as in the decoder, feed-forwards as mT5 has them.
+    Its output layer is its embedding, scaled, as T5's own is: the separate one of mT5 begins with logits that
+    are √width times as wide (its weights with deviation 1, on states of deviation 1)."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    chosen = size(name)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=chosen.width,
+        d_kv=chosen.width // chosen.heads,
+        d_ff=chosen.hidden,
+        num_layers=chosen.layers,
+        num_heads=chosen.heads,
+        dropout_rate=0.0,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=True,
+        decoder_start_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return Seq2Seq(T5ForConditionalGeneration(config), attention="eager")
+
+
+def tokenizer(
+    scenes: int = 1500, texts: Iterable[str] | None = None, vocabulary: int = VOCABULARY
+) -> Any:
     """Byte-level BPE over what is said about scenes: nearly every word is one token, any other text is
-    still readable, and the letters of a sign, standing apart, stay letters."""
+    still readable, and the letters of a sign, standing apart, stay letters. `texts`: over these instead
+    (another language wants a larger vocabulary)."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -99,12 +127,12 @@ def tokenizer(scenes: int = 1500) -> Any:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=SPECIAL,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    bpe.train_from_iterator(_texts(scenes), trainer)
+    bpe.train_from_iterator(_texts(scenes) if texts is None else texts, trainer)
     dressed = PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         clean_up_tokenization_spaces=False,

@@ -19,21 +19,24 @@ PUBLISHED = {"7b": llava_7b, "13b": llava_13b}
 
 def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[Llava, list[Stage]]:
     """LLaVA from nothing on scenes: a tower that recognises, a language model that reads lists, words for
-    places, then the paper's two stages (align: the connector alone; instruct: connector and language model).
-
-    What a published system downloads, the first two stages make; the second is held to the text-only
-    oracle before anything visual is built on it. `ground` is not in the paper: a CLIP tower has met words
-    in its own training, this one has not, and without it captions alone teach the connector nothing.
-    """
+    places, then the paper's two stages (align: the connector alone; instruct: connector and language model)."""
     import torch
 
     torch.manual_seed(seed)
     tokenizer = _small.tokenizer()
     tower, language = _small.tower(size), _small.language(size, tokenizer)
     model = Llava(tower, connector(tower.width, language.width), language, tokenizer)
-    return model, [
-        _small.tower_stage(seed),
-        _small.language_stage(seed),
+    return model, [_small.tower_stage(seed), _small.language_stage(seed), *joining(seed)]
+
+
+def joining(seed: int = 0) -> list[Stage]:
+    """The stages over a tower and a language model that are there: ground, align, instruct.
+
+    What a published system downloads, `tower` and `language` make; the second is held to the text-only
+    oracle before anything visual is built on it. `ground` is not in the paper: a CLIP tower has met words
+    in its own training, this one has not, and without it captions alone teach the connector nothing.
+    """
+    return [
         Stage(
             "ground",
             trains={"connector": 4e-3},
