@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,12 @@ RECIPES = "looksay.training.recipes"
 
 @app.command(rich_help_panel=TRAIN)
 def train(
-    family: Annotated[str, typer.Argument(help="What to train: llava, llava15.")],
+    family: Annotated[
+        str,
+        typer.Argument(
+            help="What to train: clip, albef, blip, blip2, flamingo, simvlm, pali, llava, llava15."
+        ),
+    ],
     data: Annotated[
         str, typer.Option("--data", help="scenes, or a file or folder of your own (docs/data.md).")
     ],
@@ -36,7 +42,9 @@ def train(
     ] = None,
     size: Annotated[
         str,
-        typer.Option("--size", help="tiny, mini (from nothing); 7b, 13b (the published parts)."),
+        typer.Option(
+            "--size", help="tiny, mini (from nothing), or a published one (docs/models.md)."
+        ),
     ] = "mini",
     start: Annotated[
         str | None,
@@ -167,7 +175,11 @@ def train(
     console.out.print(
         f"The model lies in {escape(str(out))}; its curve in {escape(str(out / 'curve.svg'))}."
     )
-    console.out.print(f'Next: looksay ask IMAGE "What is there?" --model local:{escape(str(out))}')
+    there = f"local:{escape(str(out))}"
+    if hasattr(model, "answer"):
+        console.out.print(f'Next: looksay ask IMAGE "What is there?" --model {there}')
+    else:
+        console.out.print(f'Next: looksay search FOLDER "a dog" --encoder {there}')
 
 
 def _made(
@@ -180,8 +192,8 @@ def _made(
     batch: int,
     seed: int,
 ) -> tuple[Any, list[Stage]]:
-    """The model to begin with, and the stages of the recipe for this data: all, or from a trained model those
-    of its connector (the others begin from nothing, and are gone on with where they are named)."""
+    """The model to begin with, and the stages of the recipe for this data: all, or from a trained model all
+    but those that stand for what is downloaded (which are gone on with where they are named)."""
     import torch
 
     from looksay.training.recipes import _published
@@ -192,15 +204,18 @@ def _made(
         if start is not None:
             model = _loaded(start)
             if chosen is None:
-                stages = [s for s in stages if "connector" in s.trains]
+                stages = [s for s in stages if s.name not in ("tower", "language")]
         return model, stages
     source = _source(data, images, seed)
     if size in recipe.PUBLISHED:
         stages = _papers(recipe, source, batch)
         model = recipe.PUBLISHED[size]() if start is None else _loaded(start)
     else:
-        stages = _published.own(source, fresh=start is None, examples=batch)
-        model = recipe.scenes(size, seed)[0] if start is None else _loaded(start)
+        model, stages = recipe.scenes(size, seed)
+        # LLaVA's two stages differ on own data; other families go through those that they have.
+        own = getattr(recipe, "own", partial(_published.like, stages, model.parts))
+        stages = own(source, fresh=start is None, examples=batch)
+        model = model if start is None else _loaded(start)
     return model, stages
 
 
@@ -354,7 +369,8 @@ def _plan(
         frozen_bytes = 2.0
     else:
         model, stages = _made(recipe, data, images, size, start, chosen, batch, 0)
-        parts, image, tower = model.parts, model.prompter.image_tokens, model.tower.tokens
+        image = getattr(getattr(model, "prompter", None), "image_tokens", 0)
+        parts, tower = model.parts, model.tower.tokens
     lines = planning.plan(
         parts,
         _chosen(_adapted(stages, lora, qlora), chosen, steps),

@@ -17,8 +17,10 @@ from looksay.training.layers import stacked
 from looksay.training.sharding import GATHERED
 from looksay.training.stages import Stage
 
-ORDER = ("tower", "connector", "language")
-"""Gradients flow backwards from the last to the first part that trains."""
+PER_PICTURE = frozenset({"tower", "connector"})
+"""Parts that see the tokens of a picture; all others see the ids of a text."""
+WORDLESS = frozenset({"recognise", "ground"})
+"""Objectives that read no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +119,20 @@ def _line(
         part = parts[stage.adapter.part]
         trains[stage.adapter.part] = _adapter_size(part, stage.adapter.rank)
     each = text_tokens + image_tokens
-    if "lm" not in stage.objectives:
+    if set(stage.objectives) <= WORDLESS:
         each = 0
     examples = stage.examples_per_batch or max(1, stage.tokens_per_batch // max(1, each))
     rows = examples * each if stage.examples_per_batch else stage.tokens_per_batch
     ids = rows if each else 0
-    flows = [name for name in ORDER if name in sizes]
+    # Gradients flow backwards from the last to the first part that trains; a family names its parts in order.
+    flows = [name for name, size in sizes.items() if size]
     first = min((flows.index(n) for n in trains if n in flows), default=0)
     flops = activations = 0.0
     for place, name in enumerate(flows):
-        if name == "language" and not ids:
+        if name not in PER_PICTURE and not ids:
             continue
-        seen = ids if name == "language" else examples * tower_tokens
-        length = min(stage.max_length, max(each, 1)) if name == "language" else tower_tokens
+        seen = examples * tower_tokens if name in PER_PICTURE else ids
+        length = tower_tokens if name in PER_PICTURE else min(stage.max_length, max(each, 1))
         depth, width = _stack(parts[name])
         forward = (2.0 * _multiplied(parts[name]) + 4.0 * depth * width * length) * seen
         convolved = _convolved(parts[name])

@@ -14,6 +14,9 @@ pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 from PIL import Image as Pillow
+from typer.testing import CliRunner
+
+from looksay import plugins
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
 
@@ -60,6 +63,21 @@ def test_ten_images_of_ones_own_from_nothing_then_with_an_adapter(
     assert done.returncode == 0, done.stderr
     answer = looksay("ask", own.parent / "3.png", "Which shade is it?", "--model", f"local:{tuned}")
     assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize("family", plugins.names("looksay.models.families"))
+def test_every_family_learns_from_ones_own_pictures(family: str, own: Path, tmp_path: Path) -> None:
+    from looksay.cli import app
+
+    asked = ["train", family, "--data", str(own), "--size", "tiny", "--batch", "4"]
+    planned = CliRunner().invoke(app, [*asked, "--plan"])
+    assert planned.exit_code == 0, planned.output
+    assert "In all" in planned.output
+    done = CliRunner().invoke(app, [*asked, "--steps", "2", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    again = [*asked, "--from", str(tmp_path / "run"), "--steps", "1"]
+    done = CliRunner().invoke(app, [*again, "--out", str(tmp_path / "more")])
+    assert done.exit_code == 0, done.output
 
 
 def test_a_tower_that_was_saved_in_bf16_is_trained_on(tmp_path: Path) -> None:

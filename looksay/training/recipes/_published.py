@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from looksay.data.dataset import Source
@@ -67,8 +67,6 @@ def lora(stages: list[Stage], *, quantize: bool = False) -> list[Stage]:
 
     Raises InputError where a stage trains a language model from nothing: an adapter is low-rank, and lies
     over weights that must know language already."""
-    from dataclasses import replace
-
     fresh = [s.name for s in stages if "language" in s.trains and "connector" not in s.trains]
     fresh += [s.name for s in stages if {"tower", "language"} <= set(s.trains)]
     if fresh:
@@ -97,6 +95,35 @@ def own(data: Source, *, fresh: bool, examples: int = 16, epochs: int = 10) -> l
     return [
         Stage("align", {"connector": 1e-3}, steps=max(20, steps // 4), **common),
         Stage("instruct", {"connector": 2e-4, "language": 2e-4}, steps=steps, **common),
+    ]
+
+
+def like(
+    stages: Sequence[Stage],
+    parts: Collection[str],
+    data: Source,
+    *,
+    fresh: bool,
+    examples: int = 16,
+) -> list[Stage]:
+    """A recipe's own stages on data of one's own: with its objectives and rates, ten rounds of the data in each.
+    A model from nothing (`fresh`, with these `parts`) learns to see and to speak along with the rest; stages that
+    need a scene's truth, or no picture, are left out."""
+    new = {name: 1e-3 for name in ("tower", "language") if fresh and name in parts}
+    steps = max(50, min(5000, (data.size or 10_000) * 10 // examples))
+    kept = [s for s in stages if not set(s.objectives) <= {"recognise", "ground"}]
+    return [
+        replace(
+            stage,
+            data=data,
+            steps=steps,
+            examples_per_batch=examples,
+            overlong="cut",
+            gate=None,
+            trains={**new, **stage.trains},
+        )
+        for stage in kept
+        if stage.name != "language"
     ]
 
 

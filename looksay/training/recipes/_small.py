@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -120,8 +121,28 @@ def tokenizer(
     """Byte-level BPE over what is said about scenes: nearly every word is one token, any other text is
     still readable, and the letters of a sign, standing apart, stay letters. `texts`: over these instead
     (another language wants a larger vocabulary)."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
+
+    learned = _scenes_bpe(scenes, vocabulary) if texts is None else _bpe(texts, vocabulary)
+    dressed = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(learned),
+        clean_up_tokenization_spaces=False,
+        pad_token="<|pad|>",
+        eos_token="<|end|>",
+    )
+    dressed.chat_template = TEMPLATE
+    add_image_token(dressed)
+    return dressed
+
+
+@lru_cache(maxsize=4)
+def _scenes_bpe(scenes: int, vocabulary: int) -> str:
+    return _bpe(_texts(scenes), vocabulary)
+
+
+def _bpe(texts: Iterable[str], vocabulary: int) -> str:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -132,16 +153,9 @@ def tokenizer(
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    bpe.train_from_iterator(_texts(scenes) if texts is None else texts, trainer)
-    dressed = PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        clean_up_tokenization_spaces=False,
-        pad_token="<|pad|>",
-        eos_token="<|end|>",
-    )
-    dressed.chat_template = TEMPLATE
-    add_image_token(dressed)
-    return dressed
+    bpe.train_from_iterator(texts, trainer)
+    learned: str = bpe.to_str()
+    return learned
 
 
 def _texts(count: int) -> Iterator[str]:

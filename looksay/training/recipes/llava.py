@@ -9,9 +9,11 @@ from looksay.data.sources import scenes as talks
 from looksay.models.connectors import Linear
 from looksay.models.families.llava import Llava, llava_7b, llava_13b
 from looksay.training.recipes import _small
-from looksay.training.recipes._published import Outline, published
+from looksay.training.recipes._published import Outline, own, published
 from looksay.training.recipes._published import outline as published_outline
 from looksay.training.stages import Stage
+
+__all__ = ["PUBLISHED", "outline", "own", "paper", "scenes"]
 
 PUBLISHED = {"7b": llava_7b, "13b": llava_13b}
 """The model of the paper before training, by size: released towers and language models."""

@@ -10,9 +10,11 @@ from looksay.models.connectors import MLP
 from looksay.models.families.llava import Llava, llava15_7b, llava15_13b
 from looksay.models.small_tower import PLACE_WIDTH
 from looksay.training.recipes import llava
-from looksay.training.recipes._published import Outline, lora, published
+from looksay.training.recipes._published import Outline, lora, own, published
 from looksay.training.recipes._published import outline as published_outline
 from looksay.training.stages import Stage
+
+__all__ = ["PUBLISHED", "outline", "own", "paper", "scenes"]
 
 PUBLISHED = {"7b": llava15_7b, "13b": llava15_13b}
 """The model of the paper before training, by size: released towers and language models."""
