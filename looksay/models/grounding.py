@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from looksay.errors import InputError
+from looksay.models import ranks
 from looksay.types import Example
 
 TEMPERATURE = 1 / 15
@@ -55,30 +56,36 @@ def named_places(example: Example, ids_of: Callable[[str], list[int]], tokens: i
 def grounding_loss(
     embeds_IMD: Tensor, words_IMJK: Tensor, embed: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """For each sort, cross-entropy of the right word among the batch's words, by cosine; and as the words.
+    """For each sort, cross-entropy of the right word among the words of all processes, by cosine; and as the words.
 
     The words (means of their ids' embeddings) are what the places go to: no gradient flows into them. A place
     is also drawn to the sum of its words, and one without any to nothing, so that it stays quieter: with the
     cross-entropy alone vectors grew to ten times the length of words, and the language model read nothing.
     """
     here_IM = words_IMJK[..., 0, 0] >= 0
-    if not here_IM.any():
-        return embeds_IMD.sum() * 0.0
     said_PD, rest_RD = embeds_IMD[here_IM].float(), embeds_IMD[~here_IM].float()
+    own_PJK, all_PJK = words_IMJK[here_IM], ranks.gather(words_IMJK).flatten(0, 1)
     wanted_PD = torch.zeros_like(said_PD)
-    loss = said_PD.new_zeros(())
-    for words_PK in words_IMJK[here_IM].unbind(1):
-        has_P = words_PK[:, 0] >= 0
-        if not has_P.any():
+    loss = embeds_IMD.float().sum() * 0.0
+    for sort in range(words_IMJK.shape[2]):
+        words_PK, known_PK = own_PJK[:, sort], all_PJK[:, sort]
+        words_WK = known_PK[known_PK[:, 0] >= 0].unique(dim=0)
+        if not len(words_WK):
             continue
-        words_WK, which_P = words_PK[has_P].unique(dim=0, return_inverse=True)
+        has_P = words_PK[:, 0] >= 0
         known_WK1 = (words_WK >= 0).unsqueeze(-1)
         with torch.no_grad():
             each_WKD = embed(words_WK.clamp(min=0)).float() * known_WK1
             words_WD = each_WKD.sum(1) / known_WK1.sum(1)
+        same_PW = (words_PK[has_P][:, None] == words_WK[None]).all(-1)
+        which_P = same_PW.long().argmax(1)
         wanted_PD[has_P] += words_WD[which_P]
         scores_PW = F.normalize(said_PD[has_P], dim=-1) @ F.normalize(words_WD, dim=-1).T
-        loss = loss + F.cross_entropy(scores_PW / TEMPERATURE, which_P)
-    near = (said_PD - wanted_PD).square().sum(-1).mean()
-    quiet = rest_RD.square().sum(-1).mean() if len(rest_RD) else near.new_zeros(())
+        apart = F.cross_entropy(scores_PW / TEMPERATURE, which_P, reduction="sum")
+        loss = loss + ranks.mean(apart, len(which_P))
+    near_P, quiet_R = (said_PD - wanted_PD).square().sum(-1), rest_RD.square().sum(-1)
+    near = ranks.mean(near_P.sum(), len(near_P))
+    quiet = ranks.mean(quiet_R.sum(), len(quiet_R))
+    if not bool((all_PJK[:, 0, 0] >= 0).any()):
+        quiet = quiet * 0.0  # nothing to tell apart from
     return loss + 0.3 * near + 0.3 * quiet

@@ -199,7 +199,24 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_two_processes_learn_as_one_does(trained: Any, two_processes: Path) -> None:
-    name, _, whole, _ = trained
+    name, before, whole, out = trained
+    one, two = losses(out), losses(two_processes / name)
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        assert two[key] == pytest.approx(value, rel=2e-4, abs=2e-5), key
     found = checkpoint.load(two_processes / name).state_dict()
-    for key, value in whole.state_dict().items():
-        assert torch.allclose(value.float(), found[key].float(), atol=2e-4), key
+    for part in whole.parts:
+        keys = [k for k, v in before.items() if k.startswith(f"{part}.") and v.is_floating_point()]
+        moved = sum(float((whole.state_dict()[k] - before[k]).square().sum()) for k in keys)
+        apart = sum(float((whole.state_dict()[k] - found[k]).square().sum()) for k in keys)
+        assert apart <= 1e-3 * moved, (part, apart, moved)
+
+
+def losses(out: Path) -> dict[tuple[str, str], float]:
+    """By stage and name, as the log has them."""
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
+    return {
+        (line["stage"], name): value
+        for line in lines
+        for name, value in line.get("losses", {}).items()
+    }
