@@ -12,17 +12,16 @@ from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
-from PIL.Image import Image as Pillow
 from torch import Tensor, nn
 
 from looksay.errors import InputError
-from looksay.images import open_image, upright_rgb
 from looksay.models import batching
 from looksay.models.batching import IGNORE, Batch, pad
 from looksay.models.decoding import Answer, Transcript, answer_all, pick, seeded, stream_one
 from looksay.models.fusion import Bert, WordHead, both_ways, forwards
-from looksay.models.pairs import caption, framed, recogniser
+from looksay.models.pairs import caption, framed
 from looksay.models.prompting import image_key
+from looksay.models.vision import pixels_of, recogniser
 from looksay.types import Conversation, Example, Image, Options
 
 ANSWERS = 10
@@ -176,11 +175,7 @@ class Answering(nn.Module):
 
     def pixels(self, image: Image) -> Tensor:
         """A picture as the tower wants it: CHW float32."""
-        source = image.source
-        if isinstance(source, Pillow):
-            return cast(Tensor, self.tower.prepare(source))
-        with open_image(source) as opened:
-            return cast(Tensor, self.tower.prepare(upright_rgb(opened)))
+        return pixels_of(image, self.tower)
 
     def grids(self, example: Example) -> batching.Sequence:
         """A scene as its tower learns from it alone (objective "recognise"): pixels, and what lies where."""

@@ -46,7 +46,9 @@ class Momentum(nn.Module):
         for name, module in self._modules_of[0].items():
             for key, value in module.named_parameters():
                 slow = getattr(self, self._names[name][key])
-                if slow.dtype != value.dtype:  # what trains is held in fp32, whatever it was loaded in
+                if (
+                    slow.dtype != value.dtype
+                ):  # what trains is held in fp32, whatever it was loaded in
                     slow = slow.to(value.dtype)
                     setattr(self, self._names[name][key], slow)
                 slow.lerp_(value.detach(), 1 - decay)

@@ -7,12 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from PIL.Image import Image as Pillow
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from looksay.errors import InputError
-from looksay.images import open_image, upright_rgb
 from looksay.models.batching import IGNORE, Batch, Sequence
 from looksay.models.prompting import image_key
 from looksay.types import Example, Image
@@ -67,27 +65,6 @@ def caption(example: Example) -> str:
 def picture_id(example: Example) -> int:
     """A number from 0 to 2⁶³ − 1 that depends on the picture's content alone."""
     return int(image_key(example.conversation.images[0])[:16], 16) >> 1
-
-
-def pixels_of(image: Image, tower: Any) -> Tensor:
-    """An image as a tower wants it: CHW float32."""
-    source = image.source
-    if isinstance(source, Pillow):
-        found: Tensor = tower.prepare(source)
-    else:
-        with open_image(source) as opened:
-            found = tower.prepare(upright_rgb(opened))
-    return found
-
-
-def recogniser(tower: Any) -> Any:
-    """The tower, where it learns by itself what is in a picture. Raises InputError where it does not."""
-    if not hasattr(tower, "losses"):
-        raise InputError(
-            f"The tower {type(tower).__name__} has no objective 'recognise'; train it with SmallTower, or leave "
-            "the objective out."
-        )
-    return tower
 
 
 def one_per_row(batch: Batch) -> Batch:

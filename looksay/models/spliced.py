@@ -14,11 +14,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from PIL.Image import Image as Pillow
 from torch import Tensor, nn
 
 from looksay.errors import InputError
-from looksay.images import open_image, upright_rgb
 from looksay.models import batching
 from looksay.models.batching import IGNORE, Batch
 from looksay.models.decoding import Answer, Transcript, answer_all, stream_one
@@ -27,6 +25,7 @@ from looksay.models.language import Language
 from looksay.models.losses import token_loss
 from looksay.models.prompting import Prompter
 from looksay.models.splice import splice
+from looksay.models.vision import pixels_of, recogniser
 from looksay.types import Conversation, Example, Image, Options
 
 
@@ -86,11 +85,7 @@ class Spliced(nn.Module):
 
     def pixels(self, image: Image) -> Tensor:
         """A conversation's image as the tower wants it: CHW float32."""
-        source = image.source
-        if isinstance(source, Pillow):
-            return self.tower.prepare(source)
-        with open_image(source) as opened:
-            return self.tower.prepare(upright_rgb(opened))
+        return pixels_of(image, self.tower)
 
     def encode(
         self,
@@ -111,7 +106,7 @@ class Spliced(nn.Module):
             found = batching.Sequence([], [], tuple(self.pixels(image) for image in images))
         targets: dict[str, Tensor] = {}
         if "recognise" in objectives:
-            targets |= self._recogniser.targets(example)
+            targets |= recogniser(self.tower).targets(example)
         if "ground" in objectives:
             targets["named"] = named_places(example, self._word, self.prompter.image_tokens)
         return batching.Sequence(found.ids, found.labels, found.pixels, found.keys, targets)
@@ -120,7 +115,7 @@ class Spliced(nn.Module):
         """Mean losses by objective; those of "recognise" are named "recognise/…"."""
         losses: dict[str, Tensor] = {}
         if "recognise" in objectives and batch.pixels_ICHW is not None:
-            found = self._recogniser.losses(batch.pixels_ICHW, batch.targets)
+            found = recogniser(self.tower).losses(batch.pixels_ICHW, batch.targets)
             losses |= {f"recognise/{name}": loss for name, loss in found.items()}
         if "ground" in objectives:
             features_IND = self._features(batch)
@@ -177,15 +172,6 @@ class Spliced(nn.Module):
                 if weight.requires_grad:
                     zero = zero + 0.0 * weight.sum()
         return zero.to(self.language.head[0].dtype)
-
-    @property
-    def _recogniser(self) -> Any:
-        if not hasattr(self.tower, "losses"):
-            raise InputError(
-                f"The tower {type(self.tower).__name__} has no objective 'recognise'; "
-                "train it with SmallTower, or leave the objective out."
-            )
-        return self.tower
 
     # -- answering
 

@@ -15,8 +15,10 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from looksay.errors import InputError
+from looksay.images import open_image, upright_rgb
 from looksay.models.configs import config_from_json, config_to_json
 from looksay.models.fingerprint import fingerprint
+from looksay.types import Image
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -157,6 +159,27 @@ def new_model(config: Any) -> Any:
         if kind is None:
             raise
         return kind(config)
+
+
+def pixels_of(image: Image, tower: Any) -> Tensor:
+    """An image as a tower wants it: CHW float32."""
+    source = image.source
+    if isinstance(source, Pillow.Image):
+        found: Tensor = tower.prepare(source)
+    else:
+        with open_image(source) as opened:
+            found = tower.prepare(upright_rgb(opened))
+    return found
+
+
+def recogniser(tower: Any) -> Any:
+    """The tower, where it learns by itself what is in a picture. Raises InputError where it does not."""
+    if not hasattr(tower, "losses"):
+        raise InputError(
+            f"The tower {type(tower).__name__} has no objective 'recognise'; train it with SmallTower, or leave "
+            "the objective out."
+        )
+    return tower
 
 
 def make_square(

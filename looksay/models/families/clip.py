@@ -22,9 +22,9 @@ from looksay.models.batching import Batch, pad
 from looksay.models.configs import config_from_json, config_to_json
 from looksay.models.contrastive import clip_loss, siglip_loss
 from looksay.models.fingerprint import fingerprint
-from looksay.models.pairs import encode_pair, framed, one_per_row, pixels_of, recogniser
+from looksay.models.pairs import encode_pair, framed, one_per_row
 from looksay.models.prompting import image_key
-from looksay.models.vision import TransformersTower, new_model
+from looksay.models.vision import TransformersTower, new_model, pixels_of, recogniser
 from looksay.types import Example, Image
 
 Loss = Literal["softmax", "sigmoid"]
