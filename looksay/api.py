@@ -172,7 +172,7 @@ class Library:
 
     def targets(self, path: str | Path | None = None) -> Iterator[tuple[Target, Words]]:
         """Every place that needs words, with the words that count for it now."""
-        for target in self.catalog.targets.all(self._prefix(path)):
+        for target in self.catalog.targets.all(self.prefix(path)):
             yield target, self.words(target)
 
     def words(self, target: Target, language: str | None = None) -> Words:
@@ -189,7 +189,7 @@ class Library:
         for kind in kinds:
             if kind not in known:
                 raise UnknownName("kind of alt text", kind, known)
-        for target in self.catalog.targets.all(self._prefix(path), sources=kinds):
+        for target in self.catalog.targets.all(self.prefix(path), sources=kinds):
             yield target.page, target.path, target.source
         if "elsewhere" in kinds:
             yield from self.catalog.elsewhere()
@@ -266,7 +266,7 @@ class Library:
             model,
             language=language,
             default_language=self.settings.language,
-            prefix=self._prefix(path),
+            prefix=self.prefix(path),
             target_characters=self.settings.target_characters,
             max_characters=self.settings.max_characters,
             **choices,
@@ -338,7 +338,7 @@ class Library:
     ) -> int:
         """Accept every model's words under `path` (of one `model`, if named) that nobody decided on.
         Drafts (`facts`) are accepted only where their model is named."""
-        return self._decider(language).accept_all(self._prefix(path), model)
+        return self._decider(language).accept_all(self.prefix(path), model)
 
     def import_csv(
         self, path: str | Path, *, language: str | None = None
@@ -350,7 +350,7 @@ class Library:
 
     def apply(self, path: str | Path | None = None, **choices: Any) -> ApplyReport:
         """Write the words that count into pages and sidecars; see looksay.library.apply.Applier.apply."""
-        return Applier(self.catalog, self.settings).apply(self._prefix(path), **choices)
+        return Applier(self.catalog, self.settings).apply(self.prefix(path), **choices)
 
     def undo(self) -> ApplyReport:
         """Put back what the last apply replaced."""
@@ -375,7 +375,7 @@ class Library:
 
     def rows(self, path: str | Path | None = None, language: str | None = None) -> Iterator[Row]:
         """What `export` writes."""
-        for target in self.catalog.targets.all(self._prefix(path)):
+        for target in self.catalog.targets.all(self.prefix(path)):
             words = self.words(target, language)
             yield Row(
                 target.path,
@@ -402,7 +402,8 @@ class Library:
             return text
         return catalog_file.relative(self.root, Path(path).resolve())
 
-    def _prefix(self, path: str | Path | None) -> str:
+    def prefix(self, path: str | Path | None) -> str:
+        """A folder or file as the catalogue writes it; "" for the whole library."""
         if path is None:
             return ""
         resolved = Path(path).resolve()

@@ -76,12 +76,17 @@ def cached(repository: str, revision: str = "main") -> Path | None:
     return folder if (folder / "config.json").is_file() and weight_files(folder) else None
 
 
-def on_disk() -> Iterator[str]:
-    """Names (OWNER/NAME) of the cached checkpoints that write text about images, in order."""
+def cached_names() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names (OWNER/NAME) of all cached checkpoints, in order, and what each one's config.json says."""
     for home in sorted(cache_root().glob("models--*--*")):
         repository = home.name.removeprefix("models--").replace("--", "/", 1)
-        if (folder := cached(repository)) and sees_and_speaks(read_json(folder / "config.json")):
-            yield repository
+        if folder := cached(repository):
+            yield repository, read_json(folder / "config.json")
+
+
+def on_disk() -> Iterator[str]:
+    """Names (OWNER/NAME) of the cached checkpoints that write text about images, in order."""
+    return (name for name, config in cached_names() if sees_and_speaks(config))
 
 
 def sees(config: dict[str, Any]) -> bool:

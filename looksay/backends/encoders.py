@@ -1,4 +1,5 @@
-"""Dual encoders of transformers (CLIP, SigLIP, BLIP's retrieval models), run here: `hub:OWNER/NAME` or a folder.
+"""Dual encoders, run here: of transformers (CLIP, SigLIP, BLIP's retrieval models) as `hub:OWNER/NAME` or
+`hub:FOLDER`, and those that looksay trained as `local:FOLDER` (`_local_encoder.py`).
 
 Pictures are prepared by the checkpoint's own image processor on Pillow, whatever else is installed, and texts
 are padded to the full length, so that no embedding depends on what shares its batch.
@@ -7,13 +8,13 @@ are padded to the full length, so that no embedding depends on what shares its b
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from looksay.backends import _device
-from looksay.backends._hub_source import fingerprint, locate, read_json
+from looksay.backends._batches import DEFAULT, Batches
+from looksay.backends._hub_source import cached_names, fingerprint, locate, read_json
 from looksay.backends.base import Encoder, LoadOptions, parse_name
 from looksay.errors import BackendError, InputError, LooksayError, MissingDependency
 from looksay.images import load_rgb
@@ -23,9 +24,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-T = TypeVar("T")
-
-DEFAULT_BATCH = {"cpu": 16, "mps": 32, "cuda": 128}
+PUBLISHED = "hub:openai/clip-vit-base-patch32"
+"""The smallest of OpenAI's: what to name where one is wanted."""
+ARCHITECTURES = frozenset(
+    {
+        "AlignModel", "AltCLIPModel", "BlipForImageTextRetrieval", "ChineseCLIPModel", "CLIPModel", "MetaClip2Model",
+        "Siglip2Model", "SiglipModel",
+    }
+)  # fmt: skip
+"""What config.json calls the models of transformers that embed both pictures and texts."""
 BLIP_TOKENS = 35
 """Of a text, as BLIP's evaluation cuts and pads them (train_retrieval.py)."""
 _MATCHING = "BlipForImageTextRetrieval"
@@ -40,10 +47,14 @@ def load(name: str, options: LoadOptions | None = None) -> Encoder:
     """
     options = options or LoadOptions()
     provider, model = parse_name(name)
+    if provider == "local":
+        from looksay.backends import _local_encoder
+
+        return _local_encoder.load(model, options)
     if provider != "hub" or not model:
         raise InputError(
             f"{name!r} is no dual encoder: expected hub:OWNER/NAME or hub:/path/to/folder, for example "
-            "hub:openai/clip-vit-base-patch32"
+            f"{PUBLISHED}, or local:FOLDER of one that looksay trained"
         )
     _device.check(options.device, options.dtype)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -74,8 +85,17 @@ def load(name: str, options: LoadOptions | None = None) -> Encoder:
         loaded,
         images,
         tokenizer,
-        options.batch_size or DEFAULT_BATCH[device],
+        options.batch_size or DEFAULT[device],
     )
+
+
+def on_disk() -> list[str]:
+    """Names ("hub:OWNER/NAME") of the dual encoders in the hub's cache, in order."""
+    return [
+        f"hub:{name}"
+        for name, config in cached_names()
+        if ARCHITECTURES.intersection(config.get("architectures") or ())
+    ]
 
 
 def _load_model(folder: Path, name: str, matching: bool, dtype: Any, device: str) -> Any:
@@ -113,18 +133,22 @@ class DualEncoder:
     ) -> None:
         self.name, self.fingerprint = name, fingerprint
         self._model, self._images, self._tokenizer = model, image_processor, tokenizer
-        self._batch_size = batch_size
+        self._batches = Batches(name, model.device, batch_size)
         self._tokens = min(
             tokenizer.model_max_length, model.config.text_config.max_position_embeddings
         )
 
     def embed_images(self, images: Iterable[Image]) -> NDArray[np.float32]:
         """Rows (n, d) of length 1, in the order of the images, which are drawn a batch at a time."""
-        return self._embedded(images, lambda some: self._image_features(self._pixels(some)))
+        return self._batches.unit_rows(
+            images, lambda some: self._image_features(self._pixels(some)).float()
+        )
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Rows (n, d) of length 1. A text longer than the model reads is cut at its end."""
-        return self._embedded(texts, lambda some: self._text_features(**self._words(some)))
+        return self._batches.unit_rows(
+            texts, lambda some: self._text_features(**self._words(some)).float()
+        )
 
     def _image_features(self, pixels: Any) -> Any:
         return _pooled(self._model.get_image_features(pixel_values=pixels))
@@ -147,39 +171,6 @@ class DualEncoder:
         )
         words.pop("token_type_ids", None)  # BERT's tokenizer makes them; no text tower takes them
         return words.to(self._model.device)
-
-    def _embedded(
-        self, items: Iterable[T], features: Callable[[Sequence[T]], Any]
-    ) -> NDArray[np.float32]:
-        import numpy as np
-        import torch
-
-        def embed(some: Sequence[T]) -> Sequence[Any]:
-            with torch.inference_mode():
-                rows = features(some).float()
-                rows = torch.nn.functional.normalize(rows, dim=-1).cpu()
-            return list(rows.numpy())
-
-        rows = [row for some in self._batches(items) for row in self._halved(embed, some)]
-        return np.stack(rows).astype(np.float32) if rows else np.zeros((0, 0), np.float32)
-
-    def _batches(self, items: Iterable[T]) -> Iterator[list[T]]:
-        source = iter(items)
-        while batch := list(islice(source, self._batch_size)):
-            yield batch
-
-    def _halved(self, work: Callable[[Sequence[T]], Sequence[Any]], some: Sequence[T]) -> list[Any]:
-        found = []
-        for item, row, fault in _device.in_halves(work, some, self._shrink):
-            if row is None:
-                told = item.source if isinstance(item, Image) else item
-                raise BackendError(f"{self.name} cannot embed {str(told)[:200]}: {fault}")
-            found.append(row)
-        return found
-
-    def _shrink(self, size: int) -> None:
-        _device.empty_cache(self._model.device)
-        self._batch_size = max(1, min(self._batch_size, size))
 
 
 class BlipEncoder(DualEncoder):
@@ -212,23 +203,20 @@ class BlipEncoder(DualEncoder):
         with torch.inference_mode():
             seen = [
                 self._model.vision_model(pixel_values=self._pixels(some)).last_hidden_state
-                for some in self._batches(images)
+                for some in self._batches.of(images)
             ]
             tokens_1ND = torch.cat(seen).flatten(0, 1)[None]  # noqa: N806
 
-        def fits(some: Sequence[str]) -> Sequence[Any]:
+        def fits(some: Sequence[str]) -> Any:
             words = self._words(some)
             if self._both is not None:
                 words["input_ids"][:, 0] = self._both
-            with torch.inference_mode():
-                read = self._model.text_encoder(
-                    **words, encoder_hidden_states=tokens_1ND.expand(len(some), -1, -1)
-                ).last_hidden_state
-                logits = self._model.itm_head(read[:, 0])[:, 1].float().cpu()
-            return list(logits.numpy())
+            read = self._model.text_encoder(
+                **words, encoder_hidden_states=tokens_1ND.expand(len(some), -1, -1)
+            ).last_hidden_state
+            return self._model.itm_head(read[:, 0])[:, 1]
 
-        found = [one for some in self._batches(texts) for one in self._halved(fits, some)]
-        return np.array(found, np.float32)
+        return np.array(list(self._batches.each(texts, fits)), np.float32)
 
 
 def _pooled(found: Any) -> Any:

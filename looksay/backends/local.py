@@ -160,6 +160,11 @@ class Local:
 
 def load(model: str, options: LoadOptions) -> Local:
     """Load a folder. Raises InputError (no such folder, no checkpoint), BackendError, MissingDependency."""
+    return open_folder(f"local:{model}", folder_of(model), options)
+
+
+def folder_of(model: str) -> Path:
+    """The folder that local:`model` names. Raises InputError where there is none."""
     if not model:
         raise InputError(
             "local needs the folder of a model that looksay trained: local:runs/llava. "
@@ -168,13 +173,35 @@ def load(model: str, options: LoadOptions) -> Local:
     folder = Path(model).expanduser()
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder. Expected what looksay train --out wrote.")
-    return open_folder(f"local:{model}", folder, options)
+    return folder
 
 
 def open_folder(
     name: str, folder: Path, options: LoadOptions, card: Mapping[str, Any] | None = None
 ) -> Local:
     """The backend `name` of a checkpoint; `card` overrides what the checkpoint's own says. Raises as `load`."""
+    model, content, fingerprint = opened(name, folder, options, card)
+    if not hasattr(model, "answer"):
+        raise BackendError(f"{name} is a {content['family']}, which answers no questions.")
+    parameters = sum(weight.numel() for weight in model.parameters())
+    device = _device.device_for(options.device)
+    default = SMALL_BATCH if parameters < SMALL else DEFAULT_BATCH[device]
+    return Local(
+        name,
+        cast(Speaker, model),
+        model.device,
+        fingerprint,
+        content["card"],
+        options.batch_size or default,
+        model.prompter.image_tokens,
+    )
+
+
+def opened(
+    name: str, folder: Path, options: LoadOptions, card: Mapping[str, Any] | None = None
+) -> tuple[Any, dict[str, Any], str]:
+    """The model of a checkpoint, what its looksay.json says (its card overridden by `card`), and the
+    fingerprint of both in the precision that it has here. Raises as `load`."""
     _device.check(options.device, options.dtype)
     if options.quantize:
         raise InputError(
@@ -194,19 +221,8 @@ def open_folder(
         model: Any = checkpoint.load(folder, device=device, dtype=dtype)
     except ImportError as error:
         raise MissingDependency(name, "train", error.name or "peft") from error
-    if not hasattr(model, "answer"):
-        raise BackendError(f"{name} is a {content['family']}, which answers no questions.")
-    parameters = sum(weight.numel() for weight in model.parameters())
-    default = SMALL_BATCH if parameters < SMALL else DEFAULT_BATCH[device]
-    return Local(
-        name,
-        cast(Speaker, model),
-        model.device,
-        "-".join([_fingerprint(folder, content), str(dtype).removeprefix("torch.")]),
-        content["card"],
-        options.batch_size or default,
-        model.prompter.image_tokens,
-    )
+    precision = str(dtype).removeprefix("torch.")
+    return model, content, f"{_fingerprint(folder, content)}-{precision}"
 
 
 def _fingerprint(folder: Path, content: Mapping[str, Any]) -> str:

@@ -13,12 +13,14 @@ import typer
 from rich.markup import escape
 
 from looksay.cli import (
+    capfilt,
     chat,
     console,
     evaluate,
     reproduce,
     scenes,
     score,
+    search,
     see,
     train,
     words,
@@ -29,12 +31,14 @@ from looksay.errors import LooksayError
 
 __all__ = [
     "app",
+    "capfilt",
     "chat",
     "evaluate",
     "main",
     "reproduce",
     "scenes",
     "score",
+    "search",
     "see",
     "train",
     "words",

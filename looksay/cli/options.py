@@ -96,3 +96,12 @@ def open_library(path: Path, db: Path | None, *, create: bool = False) -> Librar
     from looksay.api import Library
 
     return Library(path, db=db, create=create)
+
+
+def scan_first(library: Library, quiet: bool) -> None:
+    """What is on disk now counts, not what was there at the last scan; unchanged files cost next to nothing."""
+    with console.spinner("Looking for photos", quiet) as tick:
+        library.scan(
+            [library.path],
+            progress=lambda done, name: tick(f"Looking for photos: {done} files read, {name}"),
+        )

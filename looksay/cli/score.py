@@ -74,7 +74,10 @@ def score(
     ] = None,
     encoder: Annotated[
         str | None,
-        typer.Option("--encoder", help="clipscore: a dual encoder, as hub:OWNER/NAME or a folder."),
+        typer.Option(
+            "--encoder",
+            help="clipscore: a dual encoder, as hub:OWNER/NAME, hub:FOLDER or local:FOLDER.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

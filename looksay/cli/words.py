@@ -32,6 +32,7 @@ from looksay.cli.options import (
     WorkersOption,
     app,
     open_library,
+    scan_first,
 )
 from looksay.errors import InputError
 from looksay.types import Options
@@ -68,7 +69,7 @@ def describe(
     """Ask a model for what has no words yet. Stop at any time: typing the same again goes on."""
     with open_library(path, db, create=True) as library:
         console.tell_new_catalogue(library)
-        _scan_first(library, as_json)
+        scan_first(library, as_json)
         load = _load_options(
             library, allow_remote, concurrency, device, dtype, quantize, trust_remote_code, language
         )
@@ -104,7 +105,7 @@ def estimate(
     """Requests, tokens, time and cost of a describe, before it. Sends no photo."""
     with open_library(path, db, create=True) as library:
         console.tell_new_catalogue(library)
-        _scan_first(library, as_json)
+        scan_first(library, as_json)
         # Estimating sends nothing, so a remote model needs no leave here.
         load = _load_options(library, True, None, "auto", "auto", None, False, language)
         found = [
@@ -184,15 +185,6 @@ def upgrade(
                 console.out.print(f"  {escape(target.name)}: {escape(words.text)}")
     if failed:
         raise typer.Exit(1)
-
-
-def _scan_first(library: Library, quiet: bool) -> None:
-    """What is on disk now counts, not what was there at the last scan; unchanged files cost next to nothing."""
-    with console.spinner("Looking for photos", quiet) as tick:
-        library.scan(
-            [library.path],
-            progress=lambda done, name: tick(f"Looking for photos: {done} files read, {name}"),
-        )
 
 
 def _model_names(model: str | None, library: Library) -> list[str]:

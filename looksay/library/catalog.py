@@ -1,7 +1,8 @@
 """The catalogue: one SQLite file that knows a library's photos, pages, texts and decisions.
 
 All SQL of the project stands in `store.py` (the file itself), here (what a scan saw), `targets.py` (what
-needs words), `ledger.py` (what was said and decided) and `journal.py` (what was written).
+needs words), `ledger.py` (what was said and decided), `journal.py` (what was written) and `embeddings.py`
+(where photos lie in the space of a dual encoder).
 """
 
 from __future__ import annotations

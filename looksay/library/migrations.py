@@ -1,8 +1,9 @@
 """The catalogue's schema, as steps. A step never changes once it has been released; a new one is added.
 
 The photographed world and what was said about it are kept apart: `photo`, `place`, `page` and
-`placement` are what the last scan saw and can be made again; `generation`, `decision`, `written` and
-`change` are history, only ever appended to (undo marks a change as undone; it deletes nothing).
+`placement` are what the last scan saw and can be made again, and so can `embedding`; `generation`,
+`decision`, `written` and `change` are history, only ever appended to (undo marks a change as undone; it
+deletes nothing).
 """
 
 from __future__ import annotations
@@ -102,5 +103,19 @@ CREATE TABLE written (
 CREATE INDEX written_target ON written(page, path, occurrence, id);
 """
 
-STEPS: tuple[str, ...] = (_FIRST,)
+_EMBEDDINGS = """
+-- A dual encoder. `token` is part of the name of the file beside the catalogue that holds its vectors for searching.
+-- Example: (1, '3c1f…-float32-1024px', 'hub:openai/clip-vit-base-patch32', 512, '9a41e07c')
+CREATE TABLE encoder (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
+  width INTEGER NOT NULL, token TEXT NOT NULL);
+-- Where a photo lies in an encoder's space: `width` little-endian float32 of length 1. The positions of an
+-- encoder's vectors count from 0 without gaps. All of it can be made again from the photos.
+CREATE TABLE embedding (
+  encoder_id INTEGER NOT NULL REFERENCES encoder(id), position INTEGER NOT NULL,
+  photo_id INTEGER NOT NULL REFERENCES photo(id), vector BLOB NOT NULL,
+  UNIQUE (encoder_id, position), UNIQUE (encoder_id, photo_id)
+);
+"""
+
+STEPS: tuple[str, ...] = (_FIRST, _EMBEDDINGS)
 """SQL that takes a catalogue from version n to n + 1, one statement a line or block."""

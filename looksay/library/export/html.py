@@ -27,26 +27,29 @@ _STATES = {
 
 def write(rows: Iterable[Row], out: Path, root: Path) -> int:
     """Write the gallery, thumbnails inside; returns the number of entries."""
-    entries = [_entry(row, out, root) for row in rows]
+    entries: list[dict[str, Any]] = [{"row": row, **shown(row.photo, out, root)} for row in rows]
+    counts = Counter(_STATES.get(e["row"].state, e["row"].state) for e in entries)
+    render("gallery.html", out, entries=entries, counts=counts.most_common(), states=_STATES)
+    return len(entries)
+
+
+def render(template: str, out: Path, **values: Any) -> None:
+    """Write a page from one of the templates beside this file; what stands in `values` cannot become markup."""
     environment = Environment(
         loader=PackageLoader("looksay.library.export", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
     )
-    counts = Counter(_STATES.get(e["row"].state, e["row"].state) for e in entries)
-    page = environment.get_template("gallery.html").render(
-        entries=entries, counts=counts.most_common(), states=_STATES
-    )
-    files.write(out, page.encode())
-    return len(entries)
+    files.write(out, environment.get_template(template).render(**values).encode())
 
 
-def _entry(row: Row, out: Path, root: Path) -> dict[str, Any]:
-    photo = root / row.photo
+def shown(photo: str, out: Path, root: Path) -> dict[str, str]:
+    """`link` and `thumbnail` of a photo of the library at `root`, for a page at `out`."""
+    path = root / photo
     try:
-        link = quote(Path(os.path.relpath(photo, out.resolve().parent)).as_posix())
+        link = quote(Path(os.path.relpath(path, out.resolve().parent)).as_posix())
     except ValueError:  # another drive
-        link = photo.as_uri()
-    return {"row": row, "link": link, "thumbnail": _thumbnail(photo)}
+        link = path.as_uri()
+    return {"link": link, "thumbnail": _thumbnail(path)}
 
 
 def _thumbnail(photo: Path) -> str:
