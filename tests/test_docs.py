@@ -1,7 +1,7 @@
 """Every command in README and docs runs, in its order, as a reader would type it.
 
 Servers that a reader would have (Ollama, a server on port 8000, OpenAI) are scripted ones on loopback;
-the hub's cache holds a tiny checkpoint under the name that the text uses.
+the hub's cache holds tiny checkpoints under the names that the text uses.
 """
 
 from __future__ import annotations
@@ -101,15 +101,20 @@ RUN = (
 )
 
 
-def cache_checkpoint(cache: Path) -> None:
+def cache_checkpoints(cache: Path) -> None:
+    from backends.test_encoders import clip
     from checkpoints import blip
 
-    home = cache / "models--Salesforce--blip-image-captioning-large"
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    (home / "refs").mkdir(parents=True)
-    (home / "refs" / "main").write_text(commit)
-    (home / "snapshots" / commit).mkdir(parents=True)
-    blip.build(home / "snapshots" / commit)
+    for name, build in (
+        ("Salesforce--blip-image-captioning-large", blip.build),
+        ("openai--clip-vit-base-patch32", clip),
+    ):
+        home = cache / f"models--{name}"
+        commit = "0123456789abcdef0123456789abcdef01234567"
+        (home / "refs").mkdir(parents=True)
+        (home / "refs" / "main").write_text(commit)
+        (home / "snapshots" / commit).mkdir(parents=True)
+        build(home / "snapshots" / commit)
 
 
 @pytest.mark.slow
@@ -120,7 +125,7 @@ def test_the_commands_run(page: Path, reader: tuple[Path, dict[str, str]]) -> No
     typed = commands(page)
     if any("hub:" in line for line in typed):
         need(importlib.util.find_spec("torch"), "the extra local is not installed")
-        cache_checkpoint(Path(environment["HF_HUB_CACHE"]))
+        cache_checkpoints(Path(environment["HF_HUB_CACHE"]))
     with servers(typed) as addresses:
         environment |= addresses
         if page.name != "README.md":
