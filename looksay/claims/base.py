@@ -8,13 +8,16 @@ A module of looksay.claims (or one that an entry point of that group names) has
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from looksay import plugins
+from looksay.claims.measuring import Asking, Measuring
 from looksay.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
+    from looksay.claims.build import Trainer
+    from looksay.data import dataset
     from looksay.training.stages import Stage
 
 PACKAGE = "looksay.claims"
@@ -59,7 +62,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way to train."""
+    """One way to train, and to measure what came of it."""
 
     name: str
     make: Callable[[str, int], tuple[Any, list[Stage]]]
@@ -67,6 +70,10 @@ class Arm:
     alone: frozenset[str] = frozenset()
     """Stages whose outcome depends on the parts that they train and the tokenizer only, whatever the other parts
     are: arms that differ elsewhere share them. Never the last one."""
+    measure: Measuring = field(default_factory=Asking)
+    """How the trained model becomes samples. Arms that differ in it alone share their model."""
+    data: Callable[[str, int, Trainer], dataset.Source] | None = None
+    """Size, seed and what trains → what the last stage learns from, where models make it that are trained first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +93,10 @@ class Claim:
     reported: tuple[Reported, ...] = ()
     benchmark: str = "scenes/test"
     sight: Figure = OBJECT_RECALL
-    """Of captions; under LEAST_RECALL an arm is blind, and its claim undecided."""
+    """Of captions, or of embeddings; under LEAST_RECALL an arm is blind, and its claim undecided."""
     sighted: tuple[str, ...] | None = None
-    """Arms to which that rule applies; None: all. A claim about blindness leaves the blind one out."""
+    """Arms to which that rule applies; None: all. A claim about blindness leaves the blind one out; one of retrieval
+    leaves out all, because guessing finds nothing."""
     note: str = ""
     """How the experiment differs from the paper's."""
 

@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +41,44 @@ def build(
             f"The arm {arm.name!r} ends with {stages[-1].name if stages else 'no stage'!r}, which it "
             "shares with other models; expected a last stage of its own."
         )
-    place, done = folder, []
-    for stage in scaled(stages, steps_share):
-        alone = stage.name in arm.alone
-        own_seed = 0 if alone else seed
-        place = _place(folder, model, stage, own_seed, alone)
-        if not (place / state.DONE).is_file():
-            card = {"data": "scenes", "size": size, "machine": machine()}
-            train(model, [stage], place, seed=own_seed, card=card, **how)
-            shutil.rmtree(place / stage.name)  # the same weights again
-        if alone:
-            _take(model, place, stage.trains)
-        else:
-            model = checkpoint.load(place)
-        done.append(_trained(place, stage))
-    return place, tuple(done)
+    trainer = Trainer(folder, size, seed, arm.alone, steps_share, how)
+    if arm.data:
+        stages = [*stages[:-1], replace(stages[-1], data=arm.data(size, seed, trainer))]
+    place = trainer(model, stages)
+    return place, tuple(trainer.done.values())
+
+
+@dataclass(slots=True)
+class Trainer:
+    """Trains stages one after the other, unless that was done before, and remembers what that took."""
+
+    folder: Path
+    size: str
+    seed: int
+    alone: frozenset[str]
+    share: float
+    """Of the stages' steps, and of what else takes time; below 1 it is a trial."""
+    how: Mapping[str, Any]
+    done: dict[str, Trained] = field(default_factory=dict)
+    """By folder."""
+
+    def __call__(self, model: Any, stages: Iterable[Stage]) -> Path:
+        """The folder of what came of the last stage. Raises TrainingError as `build` does."""
+        place = self.folder
+        for stage in scaled(stages, self.share):
+            alone = stage.name in self.alone
+            seed = 0 if alone else self.seed
+            place = _place(self.folder, model, stage, seed, alone)
+            if not (place / state.DONE).is_file():
+                card = {"data": "scenes", "size": self.size, "machine": machine()}
+                train(model, [stage], place, seed=seed, card=card, **self.how)
+                shutil.rmtree(place / stage.name)  # the same weights again
+            if alone:
+                _take(model, place, stage.trains)
+            else:
+                model = checkpoint.load(place)
+            self.done[place.name] = _trained(place, stage)
+        return place
 
 
 def scaled(stages: Iterable[Stage], share: float) -> list[Stage]:

@@ -31,7 +31,7 @@ looksay reproduce --list
 
 runs nothing. `looksay reproduce` runs all claims, `looksay reproduce llava` those of a family, `looksay reproduce \
 llava/align` one. The small tower and language model, which stand where published \
-systems download theirs, are trained once; what else arms share, once per seed; broken off and typed again, it goes on. A trial with \
+systems download theirs, are trained once for all families; what else arms share, once per seed; broken off and typed again, it goes on. A trial with \
 `--steps-share 0.001 --size tiny` shows in minutes that all is in place; it writes no results.
 
 ## The rule

@@ -1,4 +1,4 @@
-"""Run a claim: train its arms with every seed, ask them, and keep every answer: killed, it goes on."""
+"""Run a claim: train its arms with every seed, measure them, and keep every answer: killed, it goes on."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import looksay
-from looksay.backends import local
-from looksay.backends.base import LoadOptions
 from looksay.claims import build
 from looksay.claims.base import Claim, Figure
+from looksay.claims.measuring import Task
 from looksay.claims.results import Found, Model, Named, Row, Sample, Table
-from looksay.errors import BackendError, InputError
+from looksay.errors import InputError
 from looksay.evaluation import benchmark as benchmarks
-from looksay.evaluation import measures
+from looksay.evaluation import embedding, measures
 from looksay.evaluation import run as running
 from looksay.evaluation.benchmark import Benchmark, Item
+from looksay.evaluation.journal import data
 from looksay.evaluation.measures import Measure
 from looksay.evaluation.run import Result
 from looksay.training.stages import TrainingError
-from looksay.types import Options
 
 SEEDS = (0, 1, 2)
 SCENES = 1000
@@ -48,6 +47,7 @@ def reproduce(
     Raises InputError where the benchmark has no such figure, BackendError where an answer is missing.
     """
     bench, items = _items(claim.benchmark, scenes)
+    task = Task(claim.benchmark, bench, items, folder, device)
     models: list[Model] = []
     results: dict[tuple[str, int], Result] = {}
     faults = []
@@ -67,7 +67,7 @@ def reproduce(
             except TrainingError as error:
                 faults.append(f"{arm.name} with seed {seed} could not be trained: {error}")
                 continue
-            result = _asked(place, claim.benchmark, bench, items, folder, device)
+            result = arm.measure(place, task)
             results[arm.name, seed] = result
             spent = sum(one.seconds for one in result.asked.completions if one is not None)
             models.append(Model(arm.name, seed, result.fingerprint, stages, round(spent, 1)))
@@ -82,7 +82,7 @@ def reproduce(
         scenes=scenes,
         steps_share=steps_share,
         benchmark=claim.benchmark,
-        data=there.data if there else "",
+        data=data(items),
         figure=figure,
         sight=sight,
         arms=tuple(arm.name for arm in claim.arms),
@@ -98,23 +98,8 @@ def _items(name: str, pictures: int) -> tuple[Benchmark, list[Item]]:
     if found.CARD.needs:
         raise InputError(f"Claims are tested on what is drawn here; {name} needs files.")
     items = benchmarks.checked(found.read(Path(), variant), name)
-    return found, running.limited(items, pictures)
-
-
-def _asked(
-    place: Path, name: str, bench: Benchmark, items: list[Item], folder: Path, device: str
-) -> Result:
-    # Named by its stage: claims that share a model share its answers.
-    backend = local.open_folder(place.name, place, LoadOptions(device=device))
-    # Intervals are made over all seeds, so none is wanted here.
-    result = running.evaluate(backend, name, bench, items, folder, options=Options(), samples=1)
-    if result.failures:
-        item, fault = result.failures[0]
-        raise BackendError(
-            f"{place} did not answer {len(result.failures)} of {len(items)} items ({item}: {fault}). Type the "
-            "same again: only these are asked."
-        )
-    return result
+    limited = embedding.limited if hasattr(found, "score_embeddings") else running.limited
+    return found, limited(items, pictures)
 
 
 def _measure(result: Result, wanted: Figure) -> Measure:

@@ -26,7 +26,8 @@ The interval does not cover how much seeds differ, so the difference of every se
 - **does not hold at this scale**: it excludes 0 on the other side;
 - **undecided**: everything else. Also where an arm's captions are blind (they name less than {LEAST_RECALL:.0f} % of \
 the objects there, with any seed), since a model that sees nothing only shows what can be guessed; a claim about \
-blindness itself says which arm the rule leaves out. And where an arm could not be trained.
+blindness itself says which arm the rule leaves out, and claims of retrieval leave out all, because guessing finds \
+nothing. And where an arm could not be trained.
 
 A claim with more than two arms holds if every step of its order does."""
 

@@ -150,8 +150,8 @@ def _truth(answer: Answer) -> str:
 
 def right(kind: str, said: str, answer: str) -> float:
     """1 where an answer is the right one: equal once both are normalised; the letters of a sign's word
-    may stand together or apart."""
-    if kind == "which word":
+    may stand together or apart. Of a "choice" the letter is the answer, and A no article."""
+    if kind in ("which word", "choice"):
         return float(texts.letters(said) == texts.letters(answer))
     return vqa.exact(said, answer)
 

@@ -7,7 +7,7 @@ noun tells them apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from looksay.evaluation.benchmark import Card, Compat, Item
 from looksay.evaluation.benchmarks import _retrieval, scenes
 from looksay.evaluation.benchmarks._retrieval import Finding, Vectors
 from looksay.evaluation.measures import Measure
+from looksay.evaluation.metrics.retrieval import Array
 from looksay.types import Conversation, Image
 
 CARD = Card(
@@ -96,6 +97,19 @@ def score_embeddings(
     lie closest to its picture."""
     paired = [place for place, item in enumerate(items) if item.image]
     found = _FINDING.score_embeddings([items[place] for place in paired], vectors[paired], compat)
+
+    def similar(picture: int, texts: list[int]) -> Array:
+        ((_, similarity),) = _retrieval.similarities(vectors[[picture]], vectors[texts])
+        row: Array = similarity[0]
+        return row
+
+    return [*found, nouns_found(items, similar, compat)]
+
+
+def nouns_found(
+    items: Sequence[Item], similar: Callable[[int, list[int]], Array], compat: Compat = "strict"
+) -> Measure:
+    """Noun recall from similarities of the picture at a place among the items with the texts at others."""
     texts: dict[str, dict[str, int]] = {}
     for place, item in enumerate(items):
         if "noun" in item.truth:
@@ -104,12 +118,10 @@ def score_embeddings(
     for place, item in enumerate(items):
         if "nouns" in item.truth:
             near = texts[item.truth["background"]]
-            ((_, similarity),) = _retrieval.similarities(
-                vectors[[place]], vectors[[*near.values()]]
-            )
+            similarity = similar(place, [*near.values()])
             right = np.isin([*near], item.truth["nouns"])
             # Of equal ones the wrong first, or the lower index; as `_retrieval.TIES` says.
             ties = right if _retrieval.TIES[compat] == "against" else np.arange(len(right))
-            first = np.lexsort((ties, -similarity[0]))[: right.sum()]
+            first = np.lexsort((ties, -similarity))[: right.sum()]
             rows[item.id] = (float(right[first].sum()), float(right.sum()))
-    return [*found, Measure(NOUNS_FOUND, rows)]
+    return Measure(NOUNS_FOUND, rows)

@@ -11,6 +11,7 @@ from looksay.models.answering import BertLM
 from looksay.models.families._blip_layouts import blip_base, blip_large
 from looksay.models.families.blip import Blip, add_blip_tokens
 from looksay.models.pairing import Pairing
+from looksay.models.small_tower import SmallTower
 from looksay.training.recipes import _small
 from looksay.training.recipes._published import Outline, published
 from looksay.training.stages import Stage
@@ -28,13 +29,14 @@ LEARNING: dict[str, Any] = {
 """What the stages on scenes share."""
 
 
-def model(size: str = "mini", seed: int = 0) -> Blip:
-    """A new BLIP for scenes over a tower that recognises (already trained where one of that size ships)."""
+def model(size: str = "mini", seed: int = 0, tower: SmallTower | None = None) -> Blip:
+    """A new BLIP for scenes over a tower that recognises: `tower`, or else the one that ships (of a size where none
+    does, a new one)."""
     import torch
 
     torch.manual_seed(seed)
     tokenizer = add_blip_tokens(_small.tokenizer())
-    chosen, tower = _small.size(size), _small.seeing(size)
+    chosen, tower = _small.size(size), tower or _small.seeing(size)
     common: dict[str, Any] = {
         "vocabulary": len(tokenizer),
         "width": chosen.width,

@@ -12,6 +12,7 @@ from looksay.data.sources import scenes as talks
 from looksay.errors import UnknownName
 from looksay.models.families import blip2
 from looksay.models.families.blip2 import FIRST, Blip2
+from looksay.models.language import Language
 from looksay.models.qformer import QFormer, QFormerText
 from looksay.training.recipes import _small
 from looksay.training.recipes._published import Outline, divided, published
@@ -65,18 +66,24 @@ def scenes(
     import torch
 
     torch.manual_seed(seed)
-    tokenizer, chosen, tower = _small.tokenizer(), _small.size(size), _small.seeing(size)
+    tokenizer, tower = _small.tokenizer(), _small.seeing(size)
     kinds = {"causal": _small.language, "seq2seq": _small.seq2seq}
     if language not in kinds:
         raise UnknownName("kind of language model", language, kinds)
-    speaking = kinds[language](size, tokenizer)
-    shape = {"width": chosen.width, "layers": chosen.layers, "inner": chosen.hidden}
-    queries = QFormer(tower.width, speaking.width, heads=chosen.heads, cross_every=1, **shape)
-    text = QFormerText.over(tokenizer, positions=64, length=64, embedding=chosen.width, **shape)
+    model = over(tower, kinds[language](size, tokenizer), tokenizer, size)
     before = [] if size == "mini" else [_small.tower_stage(seed)]
     before.append(_small.language_stage(seed))
     stages = joining(seed, first_stage=first_stage, itg=itg)
-    return Blip2(tower, queries, tokenizer, text, speaking), [*before, *stages]
+    return model, [*before, *stages]
+
+
+def over(tower: Any, language: Language, tokenizer: Any, size: str = "mini") -> Blip2:
+    """A new Q-Former between a tower and a language model that are there."""
+    chosen = _small.size(size)
+    shape = {"width": chosen.width, "layers": chosen.layers, "inner": chosen.hidden}
+    queries = QFormer(tower.width, language.width, heads=chosen.heads, cross_every=1, **shape)
+    text = QFormerText.over(tokenizer, positions=64, length=64, embedding=chosen.width, **shape)
+    return Blip2(tower, queries, tokenizer, text, language)
 
 
 def joining(seed: int = 0, *, first_stage: bool = True, itg: bool = True) -> list[Stage]:

@@ -77,7 +77,8 @@ def filter(clean: Source, steps: int = 500, rate: float = 3e-4) -> list[Stage]:
 
 
 def again(found: Source, clean: Source | None, steps: int, share: float = 0.25) -> list[Stage]:
-    """A new model from what was kept, mixed with `share` of true captions where there are some."""
+    """A new model from what was kept, mixed with `share` of true captions where there are some; from texts that no
+    round has seen, what captioner and filter begin from, and the arm "none"."""
     data = found if clean is None else Mixture([(found, 1 - share), (clean, share)])
     return [replace(s, data=data) for s in blip.joining(0, data, steps) if s.name == "pretrain"]
 
@@ -104,6 +105,40 @@ def paper(
     return [replace(s, name=names.get(s.name, s.name)) for s in plan]
 
 
+Train = Callable[[str, Any, list[Stage]], Path]
+"""Trains a model in stages, unless that was done before; name, model, stages → the folder of what came of it."""
+
+
+def mended(
+    arm: str,
+    pretrained: Path,
+    data: Source,
+    clean: Source,
+    out: Path,
+    train: Train,
+    *,
+    tuned: int = 500,
+    least: float = 0.0,
+    device: str = "cpu",
+) -> Source:
+    """The texts that an arm's round keeps of `data`: captioner and filter are tuned from `pretrained` on `clean`.
+    Captions and verdicts lie in `out`, where arms share them. Raises InputError where all were rejected."""
+    from looksay.backends import local
+    from looksay.models import checkpoint
+
+    writes, filters = ARMS[arm]
+    options = LoadOptions(dtype="float32", device=device)
+    writer = judge = None
+    if writes:
+        folder = train("captioner", checkpoint.load(pretrained), captioner(clean, tuned))
+        writer = local.open_folder(f"local:{folder}", folder, options)
+    if filters:
+        folder = train("filter", checkpoint.load(pretrained), filter(clean, tuned))
+        judge = capfilt.load_filter(f"local:{folder}", options, least)
+    found = capfilt.bootstrap(data, out, captioner=writer, filter=judge)
+    return capfilt.Bootstrapped(data, found.verdicts)
+
+
 def rounds(
     out: Path,
     size: str = "mini",
@@ -119,52 +154,33 @@ def rounds(
     tell: Callable[[str], None] = lambda words: None,
     **running: Any,
 ) -> Blip:
-    """One arm from beginning to end: pre-training on `pictures` with texts of the web, captioner and filter from it
-    by `people` true captions, the round, a new model. Steps that arms share lie in `out` once, whatever the arm; a
-    run that was broken off goes on. `tower_steps`: of sizes whose tower does not ship. `running` goes to `looksay.training.loop.train`.
+    """One arm from beginning to end: pre-training on `pictures` with texts of the web and `people` true captions,
+    captioner and filter from it by these, the round, a new model. Steps that arms share lie in `out` once, whatever
+    the arm; a run that was broken off goes on. `tower_steps`: of sizes whose tower does not ship. `running` goes to
+    `looksay.training.loop.train`.
     """
     import torch
 
-    from looksay.backends import local
-    from looksay.models import checkpoint
     from looksay.training.loop import train
 
-    writes, filters = ARMS[arm]
     data, clean = Part(web(seed, share), 0, pictures), Part(human(seed), 0, people)
 
     def fresh() -> Blip:
         torch.manual_seed(seed)
         return blip.model(size, seed)
 
-    def made(name: str, model: Callable[[], Any], stages: list[Stage]) -> Path:
+    def made(name: str, model: Any, stages: list[Stage]) -> Path:
         tell(f"{arm}: {name}")
-        folder = out / name
-        train(model(), stages, folder, seed=seed, **running)
-        return folder
+        train(model, stages, out / name, seed=seed, **running)
+        return out / name
 
-    stages = scenes(size, seed)[1]
-    before = [replace(s, steps=tower_steps) for s in stages if s.name == "tower"]
-    first = [
-        *before,
-        *(s for s in blip.joining(seed, data, steps) if s.name == "pretrain"),
-    ]
+    before = [replace(s, steps=tower_steps) for s in scenes(size, seed)[1] if s.name == "tower"]
+    pretrained = made("pretrain", fresh(), [*before, *again(data, clean, steps)])
     if arm == "none":
-        return checkpoint_of(made("pretrain", fresh, first))
-    pretrained = made("pretrain", fresh, first)
-    options = LoadOptions(dtype="float32", device="cpu")
-    writer = judge = None
-    if writes:
-        folder = made("captioner", lambda: checkpoint.load(pretrained), captioner(clean, tuned))
-        writer = local.open_folder(f"local:{folder}", folder, options)
-    if filters:
-        folder = made("filter", lambda: checkpoint.load(pretrained), filter(clean, tuned))
-        judge = capfilt.load_filter(f"local:{folder}", options)
-    tell(f"{arm}: captions and verdicts")
-    found = capfilt.bootstrap(data, out / "round", captioner=writer, filter=judge)
-    kept = capfilt.Bootstrapped(data, found.verdicts)
+        return checkpoint_of(pretrained)
+    kept = mended(arm, pretrained, data, clean, out / "round", made, tuned=tuned)
     digest = hashlib.sha256(kept.fingerprint.encode()).hexdigest()[:8]
-    new = [*before, *again(kept, clean, steps)]
-    return checkpoint_of(made(f"{arm}-{digest}", fresh, new))
+    return checkpoint_of(made(f"{arm}-{digest}", fresh(), [*before, *again(kept, clean, steps)]))
 
 
 def checkpoint_of(folder: Path) -> Blip:

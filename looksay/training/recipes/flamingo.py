@@ -3,7 +3,7 @@ one stage on pictures with words and on words with pictures between them."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from looksay.data.dataset import Mixture, Source
 from looksay.data.scenes.asking import TYPES
@@ -14,6 +14,8 @@ from looksay.models.connectors import Resampler
 from looksay.models.families import flamingo as family
 from looksay.models.families.flamingo import Flamingo
 from looksay.models.gated import Gates, Marks, every
+from looksay.models.language import Language
+from looksay.models.small_tower import SmallTower
 from looksay.training.recipes import _small
 from looksay.training.recipes._published import Outline
 from looksay.training.stages import Stage
@@ -66,6 +68,15 @@ def scenes(size: str = "mini", seed: int = 0, gated: bool = True) -> tuple[Flami
     torch.manual_seed(seed)
     tokenizer = _small.tokenizer()
     tower, language = _small.seeing(size), _small.language(size, tokenizer)
+    model = over(tower, language, tokenizer, size, gated)
+    stages = [] if size == "mini" else [_small.tower_stage(seed)]
+    return model, [*stages, _small.language_stage(seed), flamingo_stage(seed)]
+
+
+def over(
+    tower: SmallTower, language: Language, tokenizer: Any, size: str = "mini", gated: bool = True
+) -> Flamingo:
+    """New gates and a new resampler between a tower and a language model that are there."""
     chosen = _small.size(size)
     width, each = language.width, language.width // chosen.heads
     connector = Resampler(
@@ -73,9 +84,7 @@ def scenes(size: str = "mini", seed: int = 0, gated: bool = True) -> tuple[Flami
     )
     places = every(1, chosen.layers)
     gates = Gates(width, width, places, chosen.heads, each, gated=gated)
-    model = Flamingo(tower, connector, gates, Marks(width), language, tokenizer)
-    stages = [] if size == "mini" else [_small.tower_stage(seed)]
-    return model, [*stages, _small.language_stage(seed), flamingo_stage(seed)]
+    return Flamingo(tower, connector, gates, Marks(width), language, tokenizer)
 
 
 def flamingo_stage(seed: int, steps: int = 4500) -> Stage:
@@ -155,7 +164,6 @@ def outline(size: str = "3b") -> Outline:
     import torch
     from transformers import CLIPVisionConfig, CLIPVisionModel, OPTConfig, OPTForCausalLM
 
-    from looksay.models.language import Language
     from looksay.models.vision import TransformersTower
 
     if size not in GEOMETRY:
