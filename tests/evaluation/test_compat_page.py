@@ -200,7 +200,7 @@ READERS: dict[str, tuple[tuple[str, ...], Reader]] = {
     "RefCOCO": (("refcoco",), boxed),
     "CHAIR": (("chair",), objects),
     "Retrieval and ImageNet by embeddings": (
-        ("coco_retrieval", "flickr30k", "msrvtt", "msvd", "imagenet_clip"),
+        ("coco_retrieval", "flickr30k", "msrvtt", "msvd", "scenes_retrieval", "imagenet_clip"),
         blind,
     ),
 }
