@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import need
@@ -196,6 +197,117 @@ def test_settings_in_the_docs_are_those_that_there_are(tmp_path: Path) -> None:
         settings.load(place)
     named = set(re.findall(r"^(\w+) = ", examples[-1], re.M)) | {"templates"}
     assert named == {f.name for f in fields(settings.Settings)}
+
+
+def cards() -> dict[str, str]:
+    """The cards of docs/models.md by family."""
+    page = (ROOT / "docs" / "models.md").read_text("utf-8")
+    found: list[Any] = [
+        card.split("\n", 1) for card in page.split("\n## Families\n")[1].split("\n### ")[1:]
+    ]
+    return dict(found)
+
+
+def tables(card: str, first: str) -> list[list[list[str]]]:
+    """Cells of the rows of each table whose first column is called `first`."""
+    found = re.findall(rf"^\| {first} \|.*\n\|[-|]+\n((?:\|.*\n)+)", card, re.M)
+    return [[row.strip("| ").split(" | ") for row in table.splitlines()] for table in found]
+
+
+def recipes(family: str) -> list[str]:
+    return ["llava", "llava15"] if family == "llava" else [family]
+
+
+@pytest.mark.slow
+@pytest.mark.local
+@pytest.mark.parametrize("family", sorted(cards()))
+def test_the_stages_in_cards_of_models_are_those_of_the_recipes(family: str) -> None:
+    pytest.importorskip("torch", reason="the extra local is not installed")
+    import inspect
+
+    from looksay import plugins
+    from looksay.data.dataset import Part
+    from looksay.data.sources import scenes as talks
+
+    data = Part(talks.read(0), 0, 1_000_000)
+    # BLIP-2's batches share no divisor with the devices that its recipe begins with.
+    split = {"devices": 2, "examples_per_device": 8} if family == "blip2" else {}
+    on_scenes, *published = tables(cards()[family], "stage")
+    assert len(published) == len(recipes(family))
+    for name, table in zip(recipes(family), published, strict=True):
+        recipe = plugins.load("looksay.training.recipes", name, "recipe")
+        asked = inspect.signature(recipe.paper).parameters
+        sources = [k for k, p in asked.items() if p.kind is p.POSITIONAL_OR_KEYWORD and k[0] != "_"]
+        lists = (
+            (on_scenes, recipe.scenes("tiny")[1]),
+            (table, recipe.paper(*[data] * len(sources), **split)),
+        )
+        devices = split.get("devices", asked["devices"].default)
+        for rows, stages in lists:
+            assert {row[0] for row in rows} == {stage.name for stage in stages}
+            told = {row[0]: row for row in rows}
+            for stage in stages:
+                _, trains, losses, *batch, length = told[stage.name]
+                rates = re.findall(r"`(\w+)` ([\d.e-]+)", trains)
+                assert {part: float(rate) for part, rate in rates} == dict(stage.trains)
+                assert tuple(re.findall(r"`(\w+)`", losses)) == tuple(stage.objectives)
+                number, _, unit = length.replace(",", "").partition(" ")
+                steps = int(number)
+                if batch:
+                    size = int(batch[0].replace(",", ""))
+                    assert stage.examples_per_batch * stage.accumulate * devices == size
+                    if unit.startswith("epoch"):
+                        steps = 1_000_000 * steps // size
+                assert stage.steps == steps
+
+
+@pytest.mark.slow
+@pytest.mark.local
+@pytest.mark.parametrize("family", sorted(cards()))
+def test_the_sizes_in_cards_of_models_are_counted(family: str) -> None:
+    pytest.importorskip("torch", reason="the extra local is not installed")
+    from looksay import plugins
+
+    told: dict[tuple[str, str], str] = {}
+    for cells in tables(cards()[family], "size")[0]:
+        *of, size = re.findall(r"`([^`]+)`", cells[0])
+        told[of[0] if of else family, size] = cells[-1]
+    for name in recipes(family):
+        recipe = plugins.load("looksay.training.recipes", name, "recipe")
+        assert {size for model, size in told if model == name} == set(recipe.PUBLISHED)
+        for size in recipe.PUBLISHED:
+            parts = recipe.outline(size).parts.values()
+            count = sum(weight.numel() for part in parts for weight in part.parameters())
+            wanted = f"{count / 1e9:.2f} B" if count >= 1e9 else f"{count / 1e6:.1f} M"
+            assert told[name, size] == wanted, size
+
+
+@pytest.mark.local
+def test_every_family_has_a_card_on_the_page_of_models_and_its_python_fits() -> None:
+    """Imports are run; what is called exists and takes such arguments (the weights are not there)."""
+    pytest.importorskip("torch", reason="the extra local is not installed")
+    import ast
+    import inspect
+
+    from looksay import plugins
+
+    assert set(cards()) == set(plugins.names("looksay.models.families"))
+    for family, card in cards().items():
+        assert card.count("```mermaid\n") == 1, family
+        for language, code in FENCE.findall(card):
+            if language != "python":
+                continue
+            names: dict[str, Any] = {}
+            tree = ast.parse(code)
+            imports: list[ast.stmt] = [
+                n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)
+            ]
+            exec(compile(ast.Module(imports, []), family, "exec"), names)
+            for call in ast.walk(tree):
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+                    function = names[call.func.id]
+                    given = {k.arg: None for k in call.keywords if k.arg}
+                    inspect.signature(function).bind(*call.args, **given)
 
 
 def test_links_between_pages_lead_somewhere() -> None:
