@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from looksay.claims import released
 from looksay.claims.base import OBJECT_RECALL, Arm, Claim, Figure, Reported, Source
 
 if TYPE_CHECKING:
     from looksay.training.stages import Stage
 
-_ALONE = frozenset({"tower", "language"})
-"""The tower learns from pictures without words, the language model from words without pictures."""
 INSTRUCT_STEPS = 600
 """In every arm: the recipe's own would take a day for all arms and seeds."""
 _QUESTIONS = Figure("questions", "all questions")
@@ -33,15 +32,13 @@ def _recipe(
 
     from looksay.models.connectors import MLP, Linear
     from looksay.models.families.llava import Llava
-    from looksay.training.recipes import _small, llava
+    from looksay.training.recipes import llava
 
-    first, alone = llava.scenes(size, 0)
-    tower = _small.seeing(size)
+    first = released.parts(size)
     torch.manual_seed(seed)
-    connector = (MLP if mlp else Linear)(tower.width, first.language.width)
-    model = Llava(tower, connector, first.language, first.tokenizer)
-    wanted = _ALONE - {"tower"} if size == "mini" else _ALONE
-    kept = [one for one in alone if one.name in wanted]
+    connector = (MLP if mlp else Linear)(first.tower.width, first.language.width)
+    model = Llava(first.tower, connector, first.language, first.tokenizer)
+    kept = [*first.tower_stages, *first.language_stages]
     for stage in llava.joining(seed):
         if stage.name == "instruct":
             data: Any = stage.data
@@ -57,7 +54,7 @@ def _arm(name: str, **how: Any) -> Arm:
     make: Callable[[str, int], tuple[Any, list[Stage]]] = lambda size, seed: _recipe(  # noqa: E731
         size, seed, **how
     )
-    return Arm(name, make, _ALONE)
+    return Arm(name, make, released.ALONE)
 
 
 _WHOLE = _arm("all stages")

@@ -6,10 +6,11 @@ Shapes: B rows, V words of the vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from looksay.models import batching
 
@@ -140,3 +141,15 @@ def stream_one(prompt: batching.Sequence, begin: Begin, speak: Speak) -> Iterato
     for _ in speak([prompt], said):
         if piece := said[0].fresh():
             yield piece
+
+
+@contextmanager
+def resting(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode and without a graph, then in the mode that it was in."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)

@@ -7,8 +7,7 @@ language model's text: "prefix_lm", the paper's loss, and "lm", for questions wi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,6 +20,7 @@ from looksay.models import batching, checkpoint, ranks
 from looksay.models.answering import Reader
 from looksay.models.batching import Batch, pad
 from looksay.models.contrastive import matching_loss, negatives
+from looksay.models.decoding import resting
 from looksay.models.families._blip2_prompts import TEMPLATE, Blip2Prompter
 from looksay.models.language import Language
 from looksay.models.pairs import encode_pair, framed, one_per_row
@@ -195,7 +195,7 @@ class Blip2(Spliced):
     def embed_queries(self, images: Sequence[Image]) -> Tensor:
         """What each query found in each image, IQE, rows of length 1; `similarities` compares them exactly."""
         text = self._side()
-        with self._resting():
+        with resting(self):
             return text.image_embeds(self.connector.read(self._seen(images)))
 
     def embed_images(self, images: Sequence[Image]) -> Tensor:
@@ -206,7 +206,7 @@ class Blip2(Spliced):
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """BE, rows of length 1."""
         text = self._side()
-        with self._resting():
+        with resting(self):
             return text.text_embeds(text.alone(self.connector, *self._framed(texts)))
 
     def similarities(self, images: Sequence[Image], texts: Sequence[str]) -> Tensor:
@@ -216,7 +216,7 @@ class Blip2(Spliced):
     def match(self, images: Sequence[Image], texts: Sequence[str]) -> Tensor:
         """Log-odds that each image and text belong together, one of each pair."""
         text = self._side()
-        with self._resting():
+        with resting(self):
             logits_B2 = text.matches(self.connector, self._seen(images), *self._framed(texts))
             return logits_B2[:, 1] - logits_B2[:, 0]
 
@@ -235,16 +235,6 @@ class Blip2(Spliced):
         rows = [framed(t, text.tokenizer, text.first, text.last, text.length) for t in texts]
         batch = pad(batching.Sequence(row, row) for row in rows).to(self.device)
         return batch.ids_BT, batch.segments_BT > 0
-
-    @contextmanager
-    def _resting(self) -> Iterator[None]:
-        training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            self.train(training)
 
 
 def build(parts: dict[str, Any], tokenizer: Any, **arguments: Any) -> Blip2:

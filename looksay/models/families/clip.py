@@ -7,8 +7,7 @@ Shapes: B rows, T ids in a row, I images, N features per image, K classes, D wid
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -21,6 +20,7 @@ from looksay.models import batching
 from looksay.models.batching import Batch, pad
 from looksay.models.configs import config_from_json, config_to_json
 from looksay.models.contrastive import clip_loss, siglip_loss
+from looksay.models.decoding import resting
 from looksay.models.fingerprint import fingerprint
 from looksay.models.pairs import encode_pair, framed, one_per_row
 from looksay.models.prompting import image_key
@@ -265,7 +265,7 @@ class Clip(nn.Module):
 
     def embed_images(self, images: Sequence[Image]) -> Tensor:
         """Rows ID of length 1."""
-        with self._resting():
+        with resting(self):
             pixels_ICHW = torch.stack([self.pixels(image) for image in images]).to(self.device)
             return self.heads.image_rows(self.tower(pixels_ICHW))
 
@@ -276,14 +276,14 @@ class Clip(nn.Module):
             for text in texts
         ]
         batch = pad([batching.Sequence(one, one) for one in ids]).to(self.device)
-        with self._resting():
+        with resting(self):
             return self.heads.text_rows(self.text(batch.ids_BT, batch.segments_BT > 0))
 
     def scores(self, images: Sequence[Image], texts: Sequence[str]) -> Tensor:
         """How well each text fits each image, IB: scaled similarities, the logits of the loss. The largest of a row
         is the text that the image finds, the largest of a column the image that the text finds."""
         rows = self.embed_images(images), self.embed_texts(texts)
-        with self._resting():
+        with resting(self):
             return self.heads.logits(*rows)
 
     def classify(
@@ -305,20 +305,10 @@ class Clip(nn.Module):
             )
         rows = [self.embed_texts([one.format(name) for one in templates]) for name in names]
         images_ID = self.embed_images(images)
-        with self._resting():
+        with resting(self):
             classes_KD = _unit(torch.stack([each_BD.mean(0) for each_BD in rows]))
             logits_IK = self.heads.logits(images_ID, classes_KD)
             return logits_IK.softmax(1) if self.heads.bias is None else logits_IK.sigmoid()
-
-    @contextmanager
-    def _resting(self) -> Iterator[None]:
-        training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            self.train(training)
 
 
 def build(parts: dict[str, Any], tokenizer: Any, **arguments: Any) -> Clip:
