@@ -71,7 +71,9 @@ class Trainer:
             place = _place(self.folder, model, stage, seed, alone)
             if not (place / state.DONE).is_file():
                 card = {"data": "scenes", "size": self.size, "machine": machine()}
-                train(model, [stage], place, seed=seed, card=card, **self.how)
+                # What the tower sees in a picture is the same for all arms, seeds and families.
+                kept = {"features": self.folder.with_name("features"), **self.how}
+                train(model, [stage], place, seed=seed, card=card, **kept)
                 shutil.rmtree(place / stage.name)  # the same weights again
             if alone:
                 _take(model, place, stage.trains)

@@ -97,7 +97,7 @@ class Retrieving:
         from looksay.types import Completion
 
         started = time.perf_counter()
-        encoder = encoder_of(place, task.device)
+        encoder = encoder_of(place, task.device, matches=self.again > 0)
         kept = task.folder / "embeddings" / task.name.replace("/", "-") / place.name
         pictures = [n for n, item in enumerate(task.items) if item.conversation.images]
         texts = [n for n, item in enumerate(task.items) if not item.conversation.images]
@@ -197,8 +197,9 @@ class _Queries:
         return found
 
 
-def encoder_of(place: Path, device: str) -> LocalMatcher:
-    """The model of a folder as what embeds and matches. Raises InputError where it does neither."""
+def encoder_of(place: Path, device: str, matches: bool = False) -> LocalMatcher:
+    """The model of a folder as what embeds (`matches`: and looks at a picture and a text together). Raises InputError
+    where it does not."""
     from looksay.backends import local
     from looksay.backends._batches import DEFAULT
     from looksay.backends._local_encoder import LocalMatcher
@@ -206,11 +207,17 @@ def encoder_of(place: Path, device: str) -> LocalMatcher:
 
     options = LoadOptions(device=device, dtype="float32")
     model, content, fingerprint = local.opened(place.name, place, options)
-    if not (hasattr(model, "embed_images") and hasattr(model, "match")):
-        raise InputError(
-            f"{place} is a {content['family']}, which does not embed and match pictures and texts. Expected a family "
-            "that does, such as blip or blip2."
-        )
+    wanted = (
+        {"embed_images": "embed", "match": "embed and match"}
+        if matches
+        else {"embed_images": "embed"}
+    )
+    for method, what in wanted.items():
+        if not hasattr(model, method):
+            raise InputError(
+                f"{place} is a {content['family']}, which does not {what} pictures and texts. Expected a family that "
+                "does, such as blip or blip2."
+            )
     if hasattr(model, "embed_queries"):
         model, fingerprint = _Queries(model), f"{fingerprint}-queries"
     return LocalMatcher(place.name, fingerprint, model, DEFAULT[model.device.type])

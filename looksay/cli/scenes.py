@@ -90,11 +90,14 @@ def _write(form: str, folder: Path, world: Scenes, numbers: range) -> list[Path]
     """Scenes in the format `form`; the files that say what is in the pictures."""
     from looksay.data.sources import coco_captions, llava_instruct, vqa, webdataset
     from looksay.data.sources import scenes as source
+    from looksay.data.sources.drawing import Drawn
 
     if form not in FORMATS:
         raise UnknownName("format for scenes", form, FORMATS)
     kind: source.Kind = "questions" if form == "vqa" else "caption"
-    talks = source.SceneTalks(world, source.MIX if form == "llava_instruct" else {kind: 1.0}, None)
+    talks = source.SceneTalks(
+        Drawn(world), source.MIX if form == "llava_instruct" else {kind: 1.0}, None
+    )
     with console.progress("Scenes", len(numbers), False) as count_one:
 
         def some(chosen: range) -> Iterator[Example]:

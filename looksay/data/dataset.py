@@ -75,33 +75,46 @@ class FirstTurns:
         return replace(example, conversation=Conversation(tuple(spoken[:2])))
 
 
-class Shuffled:
-    """A finite source over and over, each time in another order; an endless one as it is.
+class Rounds:
+    """The numbers below `size` over and over, each round in another order, which depends on `seed` and the round's
+    number alone. Numbers in a run of `together` stay neighbours. Raises InputError where runs do not fill a round."""
 
-    The order of a round depends on `seed` and the round's number alone.
-    """
+    def __init__(self, size: int, seed: object = 0, together: int = 1) -> None:
+        if size < 1 or size % together:
+            raise InputError(
+                f"{size} examples do not fill runs of {together}; expected a multiple."
+            )
+        self._size, self._seed, self._together = size, seed, together
+        self._orders: dict[int, list[int]] = {}
+
+    def place(self, index: int) -> tuple[int, int]:
+        """The round of what comes `index`-th, and its number."""
+        turn, place = divmod(index, self._size)
+        run, place = divmod(place, self._together)
+        return turn, self._order(turn)[run] * self._together + place
+
+    def _order(self, turn: int) -> list[int]:
+        if turn not in self._orders:
+            self._orders = {t: o for t, o in self._orders.items() if t == turn - 1}
+            runs = self._size // self._together
+            self._orders[turn] = _permutation(runs, f"{self._seed}-{turn}")
+        return self._orders[turn]
+
+
+class Shuffled:
+    """A finite source over and over, each time in another order (`Rounds`); an endless one as it is."""
 
     size: int | None = None
 
     def __init__(self, source: Source, seed: int = 0) -> None:
         if source.size == 0:
             raise InputError("There are no examples to learn from: the source is empty.")
-        self._source, self._seed = source, seed
+        self._source = source
+        self._rounds = None if source.size is None else Rounds(source.size, seed)
         self.fingerprint = named("Shuffled", seed, source.fingerprint)
-        self._orders: dict[int, list[int]] = {}
 
     def example(self, index: int) -> Example:
-        size = self._source.size
-        if size is None:
-            return self._source.example(index)
-        turn, place = divmod(index, size)
-        return self._source.example(self._order(turn, size)[place])
-
-    def _order(self, turn: int, size: int) -> list[int]:
-        if turn not in self._orders:
-            self._orders = {t: o for t, o in self._orders.items() if t == turn - 1}
-            self._orders[turn] = _permutation(size, f"{self._seed}-{turn}")
-        return self._orders[turn]
+        return self._source.example(self._rounds.place(index)[1] if self._rounds else index)
 
 
 class Mixture:

@@ -8,7 +8,7 @@ sequence Python guarantees.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from random import Random
@@ -225,7 +225,8 @@ class Scenes:
     Splits: `train`; `test` (fresh scenes of the same kind); `pairs` (each shows at least one held-out
     pair of nouns); `words` (each has a sign with a held-out word). `sign_share` and `invented` (share of
     signs whose word is made-up letters, in training only) are for curricula; figures are given at their
-    defaults.
+    defaults. So is `alike`: so many scenes in a row have one background, which then tells none of them from
+    the others.
     """
 
     size: int | None = None
@@ -238,19 +239,28 @@ class Scenes:
         *,
         sign_share: float = SIGN_SHARE,
         invented: float = 0.0,
+        alike: int = 1,
     ) -> None:
         if split not in SPLITS:
             raise InputError(f"There is no split {split!r} of scenes. Known: {', '.join(SPLITS)}.")
         if not 96 <= size_px <= 128:
             raise InputError(f"Scenes are 96 to 128 px wide; {size_px} was asked for.")
+        if alike < 1:
+            raise InputError(
+                f"Scenes share a background in runs of 1 or more; found alike={alike}."
+            )
         self.seed, self.split, self.size_px = seed, split, size_px
         self._sign_share = 1.0 if split == "words" else sign_share
         self._invented = invented if split == "train" else 0.0
+        self._alike = alike
 
     @property
     def settings(self) -> str:
         """Everything that the scenes depend on besides SCENES_VERSION."""
-        return f"{self.split}-{self.seed} {self.size_px} px, {self._sign_share} {self._invented}"
+        runs = f", runs of {self._alike}" if self._alike > 1 else ""
+        return (
+            f"{self.split}-{self.seed} {self.size_px} px, {self._sign_share} {self._invented}{runs}"
+        )
 
     def scene(self, index: int) -> Scene:
         """Scene number `index`, from 0."""
@@ -259,7 +269,7 @@ class Scenes:
         while True:  # a layout that does not fit is drawn anew
             scene = self._draft(name, random)
             if scene is not None:
-                return scene
+                return scene if self._alike == 1 else self._dressed(scene, index // self._alike)
 
     def _draft(self, name: str, random: Random) -> Scene | None:
         draws = random.random
@@ -288,6 +298,11 @@ class Scenes:
             groups=tuple(Group(NOUNS[nouns[g]], counts[g], sizes[g]) for g in order),
             sign=sign,
         )
+
+    def _dressed(self, scene: Scene, run: int) -> Scene:
+        """The scene before the background of its run."""
+        random = Random(f"{SCENES_VERSION}-{self.split}-{self.seed}-run {self._alike}-{run}")
+        return replace(scene, colour=_pick(tuple(COLOURS), random), pattern=_pick(PATTERNS, random))
 
     def _nouns(self, count: int, random: Random) -> list[int]:
         while True:

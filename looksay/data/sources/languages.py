@@ -12,12 +12,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar, Unpack, get_args
 
-from looksay.data.scenes import SCENES_VERSION, Scene, Scenes, korean, telling
+from looksay.data.scenes import Scene, Scenes, korean, telling
 from looksay.data.scenes.asking import Question, questions
 from looksay.data.scenes.atlas import Noun
 from looksay.data.scenes.world import Group
+from looksay.data.sources.drawing import Curriculum, Drawn, draw
 from looksay.errors import InputError, UnknownName
 from looksay.types import Conversation, Example, Image, Message
 
@@ -100,9 +101,7 @@ class Talks:
 
     size: int | None = None
 
-    def __init__(
-        self, scenes: Scenes, mix: Mapping[Kind, float], languages: tuple[str, ...]
-    ) -> None:
+    def __init__(self, drawn: Drawn, mix: Mapping[Kind, float], languages: tuple[str, ...]) -> None:
         for kind in mix:
             if kind not in KINDS:
                 raise UnknownName("kind of conversation", kind, KINDS)
@@ -116,13 +115,13 @@ class Talks:
                 f"Translations take two languages; found {', '.join(languages) or 'none'}. Name more of "
                 f"{', '.join(TONGUES)}, or leave translations out of the mix."
             )
-        self._scenes, self._mix, self._languages = scenes, dict(mix), languages
-        self.fingerprint = f"{SCENES_VERSION} {scenes.settings} {self._mix} {languages}"
+        self._drawn, self._mix, self._languages = drawn, dict(mix), languages
+        self.fingerprint = f"{drawn.settings} {self._mix} {languages}"
 
     def example(self, index: int) -> Example:
         """The conversation about scene number `index`."""
-        scene = self._scenes.scene(index)
-        random = Random(f"{scene.id}-language")
+        scene, words = self._drawn.at(index)
+        random = Random(f"{scene.id}-language{words}")
         drawn = random.random() * sum(self._mix.values())
         kinds = [kind for kind, weight in self._mix.items() if weight > 0]
         kind = kinds[-1]
@@ -131,9 +130,8 @@ class Talks:
             if drawn < 0:
                 break
         asked_in, language = (_of(random, self._languages) for _ in range(2))
-        return talk(
-            scene, kind, asked_in, language, source=_other(random, self._languages, language)
-        )
+        source = _other(random, self._languages, language)
+        return talk(scene, kind, asked_in, language, source, words)
 
 
 def read(
@@ -142,22 +140,28 @@ def read(
     size_px: int = 128,
     mix: Mapping[Kind, float] = MIX,
     languages: tuple[str, ...] = ("en", "ko"),
-    sign_share: float | None = None,
-    invented: float = 0.0,
+    **curriculum: Unpack[Curriculum],
 ) -> Talks:
     """Endless conversations about scenes, drawn as they are asked for. `languages` are those asked in and
-    answered in; `sign_share` and `invented` are for curricula (see `Scenes`)."""
-    more = {} if sign_share is None else {"sign_share": sign_share}
-    return Talks(Scenes(seed, split, size_px, invented=invented, **more), mix, languages)
+    answered in. Raises InputError as `draw`."""
+    return Talks(draw(seed, split, size_px, **curriculum), mix, languages)
 
 
-def talk(scene: Scene, kind: Kind, asked_in: str, language: str, source: str = "en") -> Example:
-    """One query in the language `asked_in`, answered in `language`; a pure function of its arguments.
+def talk(
+    scene: Scene,
+    kind: Kind,
+    asked_in: str,
+    language: str,
+    source: str = "en",
+    words: str = "",
+) -> Example:
+    """One query in the language `asked_in`, answered in `language`, other `words` in other words; a pure function of
+    its arguments.
 
     `source` is the language that a translation is from. `truth`: scene, kind, asked_in, language, the right
     `answers` (of a caption five), and of a question its type.
     """
-    random = Random(f"{scene.id}-{kind}-{asked_in}-{language}")
+    random = Random(f"{scene.id}-{kind}-{asked_in}-{language}{words}")
     asking, answering = TONGUES[asked_in], TONGUES[language]
     truth: dict[str, object] = {}
     text = ""
@@ -184,7 +188,7 @@ def talk(scene: Scene, kind: Kind, asked_in: str, language: str, source: str = "
         "language": language,
         "answers": tuple(answers),
     }
-    return Example(f"{scene.id}-{kind}", Conversation(turns), truth)
+    return Example(f"{scene.id}-{kind}{words}", Conversation(turns), truth)
 
 
 def texts(count: int, seed: int = 0) -> Iterator[str]:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from random import Random
-from typing import Literal, get_args
+from typing import Literal, Unpack, get_args
 
 from looksay.data.scenes import (
-    SCENES_VERSION,
     Scene,
-    Scenes,
     captions,
     choices,
     description,
@@ -23,12 +21,15 @@ from looksay.data.scenes import (
 from looksay.data.scenes.asking import PLACES
 from looksay.data.scenes.atlas import NOUNS
 from looksay.data.scenes.grids import CELL_PX, grids
+from looksay.data.scenes.telling import counted
+from looksay.data.sources.drawing import Curriculum, Drawn, draw
 from looksay.errors import InputError, UnknownName
 from looksay.types import Conversation, Example, Image, Message
 
 Kind = Literal[
     "description",
     "caption",
+    "mention",
     "questions",
     "question",
     "choice",
@@ -38,7 +39,8 @@ Kind = Literal[
     "picture",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""description: everything, in detail; caption: one of five; questions: 2 to 5 turns of one picture;
+"""description: everything, in detail; caption: one of five; mention: one group of several, as texts of the web name
+part of what is there; questions: 2 to 5 turns of one picture;
 question: one of them; choice: one with lettered options; everything: description, caption and all
 questions in random order, then the list; listing: the description from a list of the scene, without picture (the
 text-only oracle); reading: everything from that list; picture: no words (what a tower learns from
@@ -67,32 +69,32 @@ class SceneTalks:
     """Scene number `index`, talked about in a way drawn from the mix."""
 
     def __init__(
-        self, scenes: Scenes, mix: Mapping[Kind, float], types: frozenset[str] | None
+        self, drawn: Drawn, mix: Mapping[Kind, float], types: frozenset[str] | None
     ) -> None:
         for kind in mix:
             if kind not in KINDS:
                 raise UnknownName("kind of scene conversation", kind, KINDS)
         if not mix or min(mix.values()) < 0 or not sum(mix.values()) > 0:
             raise InputError(f"A mix of conversations takes weights above 0; found {dict(mix)}.")
-        self._scenes, self._types = scenes, types
+        self._drawn, self._types = drawn, types
         self._kinds = tuple(mix)
         total = sum(mix.values())
         self._shares = tuple(weight / total for weight in mix.values())
         self.size: int | None = None
         asked = "" if types is None else sorted(types)
-        self.fingerprint = f"{SCENES_VERSION} {scenes.settings} {dict(mix)} {asked}"
+        self.fingerprint = f"{drawn.settings} {dict(mix)} {asked}"
 
     def example(self, index: int) -> Example:
         """The conversation about scene number `index`. `truth`: scene, kind, and (of questions) types."""
-        scene = self._scenes.scene(index)
-        return talk(scene, self._kind(scene), self._types)
+        scene, words = self._drawn.at(index)
+        return talk(scene, self._kind(scene, words), self._types, words)
 
     def mixed(self, mix: Mapping[Kind, float]) -> SceneTalks:
         """The same scenes, talked about in another mix."""
-        return SceneTalks(self._scenes, mix, self._types)
+        return SceneTalks(self._drawn, mix, self._types)
 
-    def _kind(self, scene: Scene) -> Kind:
-        drawn = Random(f"{scene.id}-kind").random()
+    def _kind(self, scene: Scene, words: str) -> Kind:
+        drawn = Random(f"{scene.id}-kind{words}").random()
         for kind, share in zip(self._kinds, self._shares, strict=True):
             drawn -= share
             if drawn < 0:
@@ -106,21 +108,18 @@ def read(
     size_px: int = 128,
     mix: Mapping[Kind, float] = MIX,
     types: frozenset[str] | None = None,
-    sign_share: float | None = None,
-    invented: float = 0.0,
+    **curriculum: Unpack[Curriculum],
 ) -> SceneTalks:
     """Endless conversations about scenes, drawn as they are asked for.
 
-    `mix` weighs the kinds of conversation; `types` keeps to these types of questions. `sign_share` and
-    `invented` are for curricula (see `Scenes`).
+    `mix` weighs the kinds of conversation; `types` keeps to these types of questions. Raises InputError as `draw`.
     """
-    more = {} if sign_share is None else {"sign_share": sign_share}
-    return SceneTalks(Scenes(seed, split, size_px, invented=invented, **more), mix, types)
+    return SceneTalks(draw(seed, split, size_px, **curriculum), mix, types)
 
 
-def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None) -> Example:
-    """One conversation of that kind about a scene; a pure function of its arguments."""
-    random = Random(f"{scene.id}-{kind}")
+def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None, words: str = "") -> Example:
+    """One conversation of that kind about a scene, other `words` in other words; a pure function of its arguments."""
+    random = Random(f"{scene.id}-{kind}{words}")
     truth: dict[str, object] = {"scene": scene, "kind": kind}
     image = Image(scene.image()) if kind not in ("listing", "reading") else None
     pairs: list[tuple[str, str]] = []
@@ -131,6 +130,10 @@ def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None) -> Examp
         truth["captions"] = found
         asked_for = _worded(CAPTION, CAPTION_TOO, random)
         pairs = [(asked_for, found[int(random.random() * len(found))])]
+    elif kind == "mention":
+        group = scene.groups[int(random.random() * len(scene.groups))]
+        said = counted(group, size=random.random() < 0.5)
+        pairs = [(_worded(CAPTION, CAPTION_TOO, random), f"{said[0].upper()}{said[1:]}.")]
     elif kind == "listing":
         pairs = [(f"{listing(scene)}\n{FROM_LIST}", description(scene))]
     elif kind in ("everything", "reading"):
@@ -168,7 +171,7 @@ def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None) -> Examp
         messages += [Message("user", parts), Message("assistant", (answer,))]
     if kind == "picture" and image:
         messages = [Message("user", (image,))]
-    return Example(f"{scene.id}-{kind}", Conversation(tuple(messages)), truth)
+    return Example(f"{scene.id}-{kind}{words}", Conversation(tuple(messages)), truth)
 
 
 def _named(scene: Scene) -> list[tuple[float, float, tuple[str, ...]]]:

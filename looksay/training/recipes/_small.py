@@ -12,6 +12,7 @@ import torch
 from looksay.data.scenes import Scenes, captions, choices, description, listing, questions
 from looksay.data.scenes.grids import CLASSES
 from looksay.data.sources import scenes as talks
+from looksay.data.sources.drawing import Curriculum
 from looksay.errors import UnknownName
 from looksay.models.language import Language
 from looksay.models.prompting import add_image_token
@@ -35,6 +36,15 @@ SPEAKING: dict[str, Any] = {
     "weight_decay": 0.01,
 }
 """What the stages of a small language model share."""
+SHOWN: Curriculum = {
+    "sign_share": 0.3,
+    "invented": 0.5,
+    "alike": 32,
+    "pictures": 12_288,
+}
+"""What is shown over a tower that rests: the same pictures again and again, so that their features are computed once,
+and once for all families (`--features`). Of pairs in a batch many have one background, so that it is nouns that
+tell them apart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Albef, list[Stage]]:
     learning: dict[str, Any] = {
         "examples_per_batch": BATCH,
         "pack": False,
+        "cache_features": True,
         "warmup": 0.05,
         **{k: _small.SPEAKING[k] for k in ("optimizer", "betas", "weight_decay")},
     }
@@ -67,7 +68,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Albef, list[Stage]]:
             trains={"text": 1e-3, "fusion": 1e-3, "pairing": 1e-3},
             objectives=("ita", "itm", "mlm"),
             # Descriptions are twice as long as captions, and all rows are as long as the longest.
-            data=talks.read(seed + 2, mix={"caption": 1.0}, sign_share=0.3, invented=0.5),
+            data=talks.read(seed, mix={"caption": 1.0}, **_small.SHOWN),
             steps=2000,
             **learning,
         ),
@@ -75,7 +76,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Albef, list[Stage]]:
             "vqa",
             trains={"text": 5e-4, "fusion": 5e-4, "decoder": 1e-3},
             objectives=("vqa",),
-            data=talks.read(seed + 3, mix={"question": 1.0}, sign_share=0.3, invented=0.5),
+            data=talks.read(seed, mix={"question": 1.0}, **_small.SHOWN),
             steps=2000,
             **learning,
         ),

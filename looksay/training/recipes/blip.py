@@ -23,6 +23,7 @@ BATCH = 64
 LEARNING: dict[str, Any] = {
     "examples_per_batch": BATCH,
     "pack": False,
+    "cache_features": True,
     "warmup": 0.05,
     **{k: _small.SPEAKING[k] for k in ("optimizer", "betas", "weight_decay")},
 }
@@ -72,9 +73,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Blip, list[Stage]]:
 
 def joining(seed: int = 0, data: Source | None = None, steps: int = 3000) -> list[Stage]:
     """The stages over a tower that is there: pretrain (on `data` where given), caption, vqa."""
-    pairs = data or talks.read(
-        seed + 2, mix={"caption": 0.5, "description": 0.5}, sign_share=0.3, invented=0.5
-    )
+    pairs = data or talks.read(seed, mix={"caption": 0.5, "description": 0.5}, **_small.SHOWN)
     return [
         Stage(
             "pretrain",
@@ -87,7 +86,7 @@ def joining(seed: int = 0, data: Source | None = None, steps: int = 3000) -> lis
         Stage(
             "caption",
             trains={"text": 3e-4},
-            data=talks.read(seed + 4, mix={"description": 1.0}, sign_share=0.3, invented=0.5),
+            data=talks.read(seed, mix={"description": 1.0}, **_small.SHOWN),
             steps=steps // 3,
             **LEARNING,
         ),
@@ -95,7 +94,7 @@ def joining(seed: int = 0, data: Source | None = None, steps: int = 3000) -> lis
             "vqa",
             trains={"text": 3e-4, "answers": 1e-3},
             objectives=("vqa",),
-            data=talks.read(seed + 3, mix={"question": 1.0}, sign_share=0.3, invented=0.5),
+            data=talks.read(seed, mix={"question": 1.0}, **_small.SHOWN),
             steps=steps,
             **LEARNING,
         ),

@@ -88,16 +88,16 @@ def over(tower: Any, language: Language, tokenizer: Any, size: str = "mini") -> 
 
 def joining(seed: int = 0, *, first_stage: bool = True, itg: bool = True) -> list[Stage]:
     """The stages over a tower and a language model that are there: represent and generate."""
-    curriculum: dict[str, Any] = {"sign_share": 0.3, "invented": 0.5}
     told: dict[talks.Kind, float] = {"caption": 0.5, "description": 0.5}
     represent = Stage(
         "represent",
         trains={"connector": 1e-3, "text": 1e-3},
         objectives=tuple(name for name in FIRST if itg or name != "itg"),
-        data=talks.read(seed + 2, mix=told, **curriculum),
+        data=talks.read(seed, mix=told, **_small.SHOWN),
         steps=1500,
         examples_per_batch=BATCH,
         pack=False,
+        cache_features=True,
         warmup=0.05,
         **{key: _small.SPEAKING[key] for key in ("optimizer", "betas", "weight_decay")},
     )
@@ -105,7 +105,8 @@ def joining(seed: int = 0, *, first_stage: bool = True, itg: bool = True) -> lis
         "generate",
         trains={"connector": 1e-3},
         objectives=("prefix_lm",),
-        data=talks.read(seed + 3, mix=told, **curriculum),
+        cache_features=True,
+        data=talks.read(seed + 1, mix=told, **_small.SHOWN),
         steps=1500,
         **_small.SPEAKING,
     )

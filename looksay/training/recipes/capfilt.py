@@ -24,6 +24,8 @@ from looksay.training.stages import Stage
 
 PUBLISHED = blip.PUBLISHED
 outline = blip.outline
+PICTURES = 10_000
+"""With a text of the web each."""
 SHARE = 0.4
 """Of the web's captions that are made wrong."""
 ARMS = {
@@ -50,7 +52,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Blip, list[Stage]]:
     """A BLIP and its pre-training on wrong captions."""
     model, stages = blip.scenes(size, seed)
     return model, [
-        replace(s, data=web(seed)) if s.name == "pretrain" else s
+        replace(s, data=Part(web(seed), 0, PICTURES)) if s.name == "pretrain" else s
         for s in stages
         if s.name in ("tower", "pretrain")
     ]
@@ -145,7 +147,7 @@ def rounds(
     seed: int = 0,
     arm: str = "both",
     *,
-    pictures: int = 10_000,
+    pictures: int = PICTURES,
     people: int = 2_000,
     steps: int = 3000,
     tuned: int = 500,

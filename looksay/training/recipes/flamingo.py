@@ -89,19 +89,18 @@ def over(
 
 def flamingo_stage(seed: int, steps: int = 4500) -> Stage:
     """The paper's stage at this scale: resampler, gates and the mark of a picture learn, nothing else."""
-    about_one = talks.read(
-        seed + 3, mix={"everything": 0.6, "description": 0.4}, sign_share=0.3, invented=0.5
-    )
+    about_one = talks.read(seed, mix={"everything": 0.6, "description": 0.4}, **_small.SHOWN)
     tasks: list[Source] = [
-        talks.read(seed + 5 + number, mix={"question": 1.0}, types=frozenset({kind}))
+        talks.read(seed + number, mix={"question": 1.0}, types=frozenset({kind}), **_small.SHOWN)
         for number, kind in enumerate(TYPES)
     ]
-    tasks.append(talks.read(seed + 4, mix={"caption": 1.0}))
+    tasks.append(talks.read(seed, mix={"caption": 1.0}, **_small.SHOWN))
     return Stage(
         "flamingo",
         trains={"connector": 2e-3, "gates": 2e-3, "marks": 2e-3},
         data=Mixture([(about_one, 0.35), (Interleaved(tasks, most=5, seed=seed), 0.65)], seed),
         steps=steps,
+        cache_features=True,
         **_small.SPEAKING,
     )
 

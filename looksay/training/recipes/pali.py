@@ -8,6 +8,7 @@ from typing import Any
 from looksay.data.dataset import Mixture, Source
 from looksay.data.sources import languages
 from looksay.data.sources import scenes as talks
+from looksay.data.sources.drawing import Curriculum
 from looksay.errors import UnknownName
 from looksay.models.connectors import Linear
 from looksay.models.families.pali import Pali, pali_3b, pali_15b, pali_17b
@@ -50,7 +51,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Pali, list[Stage]]:
     tower, language = _small.seeing(size), _small.seq2seq(size, tokenizer)
     model = Pali(tower, Linear(tower.width, language.width), language, tokenizer)
     fresh = [] if size == "mini" else [_small.tower_stage(seed)]
-    curriculum: dict[str, Any] = {"sign_share": 0.3, "invented": 0.5}
+    curriculum: Curriculum = {"sign_share": 0.3, "invented": 0.5}
     lists = talks.read(seed + 1, mix={"listing": 1.0}, **curriculum)
     translations = languages.read(seed + 5, mix=languages.TRANSLATE, **curriculum)
     return model, [
@@ -62,7 +63,8 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Pali, list[Stage]]:
         Stage(
             "main",
             trains={"connector": 2e-4, "language": 2e-3},
-            data=languages.read(seed + 3, **curriculum),
+            data=languages.read(seed, **_small.SHOWN),
+            cache_features=True,
             steps=4500,
             **_small.SPEAKING,
         ),

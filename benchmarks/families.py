@@ -1,0 +1,195 @@
+"""Every family trained on scenes with several seeds and measured: the tables of docs/models.md.
+
+    python benchmarks/families.py clip blip [--seeds 0,1,2] [--out families] [--table]
+
+Hours on a CPU. Trained stages and answers lie below --out, where the same command goes on; figures of each family
+in OUT/FAMILY.json, from which `--table` prints the table without training. Intervals (95 %) are of the mean over the
+seeds, by drawing whole scenes with replacement; the figure of every seed stands beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from looksay import plugins
+from looksay.claims import released
+from looksay.claims.build import Trainer
+from looksay.claims.flamingo import one_each
+from looksay.claims.measuring import FOUND_FIRST, Asking, Retrieving, Task, only
+from looksay.claims.verdict import weighed
+from looksay.data.reading import write
+from looksay.evaluation import benchmark as benchmarks
+from looksay.evaluation import embedding, measures
+from looksay.evaluation import run as running
+
+FOUND = (FOUND_FIRST, "noun recall, same background")
+TOLD = ("object recall", "CHAIRi", "CHAIRs", "strictly correct", "CIDEr-D")
+SHORT = tuple(f"in short: {name}" for name in TOLD)
+ASKED = ("questions: all questions",)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured after a stage."""
+
+    stage: str
+    figures: tuple[str, ...]
+    how: object
+    benchmark: str = "scenes/test"
+    name: str = ""
+
+
+DESCRIBED = only("description")
+QUESTIONS = Asking(lambda items: [one for one in one_each(items) if "question" in one.truth])
+
+
+def finds(stage, again=0):
+    name = "matching too: " if again else ""
+    return Measured(stage, FOUND, Retrieving(again), "scenes_retrieval/test", name)
+
+
+@dataclass(frozen=True)
+class Trial:
+    family: str
+    measured: tuple[Measured, ...]
+    options: dict = field(default_factory=dict)
+
+
+TRIALS = {
+    "clip": Trial("clip", (finds("pairs"),)),
+    "albef": Trial(
+        "albef", (finds("pretrain"), finds("pretrain", 16), Measured("vqa", ASKED, QUESTIONS))
+    ),
+    "blip": Trial(
+        "blip",
+        (
+            finds("pretrain"),
+            finds("pretrain", 16),
+            Measured("caption", TOLD, DESCRIBED),
+            Measured("vqa", ASKED, QUESTIONS),
+        ),
+    ),
+    "blip2": Trial("blip2", (finds("represent"), Measured("generate", TOLD, DESCRIBED))),
+    "blip2-seq2seq": Trial(
+        "blip2", (Measured("generate", TOLD, DESCRIBED),), {"language": "seq2seq"}
+    ),
+    "flamingo": Trial(
+        "flamingo",
+        (Measured("flamingo", TOLD, DESCRIBED), Measured("flamingo", ASKED, QUESTIONS)),
+    ),
+    "simvlm": Trial(
+        "simvlm",
+        (Measured("answers", TOLD, DESCRIBED), Measured("answers", ASKED, QUESTIONS)),
+    ),
+    "pali": Trial("pali", (Measured("main", TOLD, DESCRIBED), Measured("main", ASKED, QUESTIONS))),
+}
+
+
+def trained(trial, size, seed, out, device, share):
+    """The folder after each stage, and what each took."""
+    recipe = plugins.load("looksay.training.recipes", trial.family, "recipe")
+    trainer = Trainer(out / "stages", size, seed, released.ALONE, share, {"device": device})
+    places = {}
+    for count, stage in enumerate(recipe.scenes(size, seed, **trial.options)[1], 1):
+        if stage.name not in released.ALONE:
+            model, stages = recipe.scenes(size, seed, **trial.options)
+            places[stage.name] = trainer(model, stages[:count])
+    return places, [took(one) for one in trainer.done.values()]
+
+
+def took(stage):
+    return {
+        "stage": stage.name,
+        "steps": stage.steps,
+        "seconds": stage.seconds,
+        "machine": stage.machine,
+    }
+
+
+def tasks(scenes, out, device):
+    """The items of each benchmark, read once."""
+    found = {}
+    for name in {one.benchmark for trial in TRIALS.values() for one in trial.measured}:
+        bench, variant = benchmarks.load(name)
+        items = benchmarks.checked(bench.read(Path(), variant), name)
+        limited = embedding.limited if hasattr(bench, "score_embeddings") else running.limited
+        found[name] = Task(name, bench, limited(items, scenes), out, device)
+    return found
+
+
+def measure(name, trial, seeds, size, scenes, out, device, share):
+    known = tasks(scenes, out, device)
+    each, spent = {}, {}
+    for seed in seeds:
+        places, spent[seed] = trained(trial, size, seed, out, device, share)
+        for one in trial.measured:
+            task = known[one.benchmark]
+            result = one.how(places[one.stage], task)
+            for figure in result.figures:
+                label = ": ".join(filter(None, (figure.measure.name, figure.measure.kind)))
+                if label in one.figures:
+                    each.setdefault((one.name + label, one.benchmark), []).append(figure.measure)
+    clusters = {
+        key: {item.id: item.image for item in task.items if item.image}
+        for key, task in known.items()
+    }
+    rows = []
+    for (label, bench), several in each.items():
+        mean = measures.interval(
+            weighed([(1 / len(several), one) for one in several]), clusters[bench]
+        )
+        own = [measures.interval(one, clusters[bench], samples=1).value for one in several]
+        rows.append(
+            {"figure": label, "mean": mean.value, "low": mean.low, "high": mean.high, "seeds": own}
+        )
+    return {
+        "name": name,
+        "size": size,
+        "seeds": list(seeds),
+        "scenes": scenes,
+        "share": share,
+        "command": f"python benchmarks/families.py {name} --seeds {','.join(map(str, seeds))}",
+        "rows": rows,
+        "spent": spent,
+    }
+
+
+def table(found):
+    lines = ["| figure | mean, 95 % interval | seeds |", "|---|---|---|"]
+    for row in found["rows"]:
+        seeds = ", ".join(f"{one:.1f}" for one in row["seeds"])
+        low, high = (
+            f"{row[end]:.1f}" if math.isfinite(row[end]) else "–" for end in ("low", "high")
+        )
+        lines.append(f"| {row['figure']} | {row['mean']:.1f} ({low} to {high}) | {seeds} |")
+    return "\n".join(lines)
+
+
+def main(args):
+    for name in args.families or TRIALS:
+        file = args.out / f"{name}.json"
+        if not args.table:
+            seeds = [int(seed) for seed in args.seeds.split(",")]
+            found = measure(
+                name, TRIALS[name], seeds, args.size, args.scenes, args.out, args.device, args.share
+            )
+            write(file, json.dumps(found, indent=1).encode())
+        found = json.loads(file.read_text("utf-8"))
+        print(f"{name}\n\n{table(found)}\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("families", nargs="*", choices=[[], *TRIALS], metavar="FAMILY")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--scenes", type=int, default=1000)
+    parser.add_argument("--size", default="mini")
+    parser.add_argument("--share", type=float, default=1.0, help="of all steps; below 1 a trial")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, default=Path("families"))
+    parser.add_argument("--table", action="store_true", help="print, train nothing")
+    main(parser.parse_args())
