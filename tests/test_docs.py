@@ -230,8 +230,6 @@ def test_the_stages_in_cards_of_models_are_those_of_the_recipes(family: str) -> 
     from looksay.data.sources import scenes as talks
 
     data = Part(talks.read(0), 0, 1_000_000)
-    # BLIP-2's batches share no divisor with the devices that its recipe begins with.
-    split = {"devices": 2, "examples_per_device": 8} if family == "blip2" else {}
     on_scenes, *published = tables(cards()[family], "stage")
     assert len(published) == len(recipes(family))
     for name, table in zip(recipes(family), published, strict=True):
@@ -240,9 +238,9 @@ def test_the_stages_in_cards_of_models_are_those_of_the_recipes(family: str) -> 
         sources = [k for k, p in asked.items() if p.kind is p.POSITIONAL_OR_KEYWORD and k[0] != "_"]
         lists = (
             (on_scenes, recipe.scenes("tiny")[1]),
-            (table, recipe.paper(*[data] * len(sources), **split)),
+            (table, recipe.paper(*[data] * len(sources))),
         )
-        devices = split.get("devices", asked["devices"].default)
+        devices = asked["devices"].default
         for rows, stages in lists:
             assert {row[0] for row in rows} == {stage.name for stage in stages}
             told = {row[0]: row for row in rows}

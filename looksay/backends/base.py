@@ -26,6 +26,7 @@ __all__ = [
     "Profile",
     "Ranker",
     "as_they_finish",
+    "check_describes",
     "is_loopback",
     "parse_name",
     "spelled",
@@ -46,6 +47,8 @@ class Profile:
     """Follows a prompt, so page context, purpose and language are worth sending. Captioners do not."""
     converses: bool = True
     """Answers what it is asked, turn by turn: something to chat with. Captioners and `facts` do not."""
+    cannot_describe: str = ""
+    """Why it has no words for a picture of which nothing is asked, and what to type instead; empty: it has."""
     draft: bool = False
     """Its texts are drafts: never written to a file unless a person accepted them."""
     languages: tuple[str, ...] | None = None
@@ -139,6 +142,12 @@ class LoadOptions:
     trust_remote_code: bool = False
     max_side_px: int = 1536
     language: str = "en"
+
+
+def check_describes(backend: Backend) -> None:
+    """Raise InputError where the backend describes nothing."""
+    if backend.profile.cannot_describe:
+        raise InputError(f"{backend.name} does not describe: {backend.profile.cannot_describe}")
 
 
 def parse_name(name: str) -> tuple[str, str]:

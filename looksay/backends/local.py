@@ -2,7 +2,8 @@
 
 How a model wants to be asked stands in its checkpoint's card: `instructable` (false: it follows no
 instructions beyond those it was trained on, so page context and purpose are not sent), `describe` (what it
-is asked where a conversation has no words), `languages`, and `draft` (its texts need a person's eye).
+is asked where a conversation has no words, or that by language), `languages`, and `draft` (its texts need a
+person's eye).
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jin
 
 
 class Speaker(Protocol):
-    """What every family that answers offers (looksay.models.families)."""
+    """What every family that answers offers (looksay.models.families); and perhaps `cannot_describe`, why it has no
+    words for a picture of which nothing is asked."""
 
     def prepare(self, conversation: Conversation) -> Any:
         """The conversation as ids and pixels, `ids` being a list. Raises InputError."""
@@ -59,13 +61,17 @@ class Local:
         card: Mapping[str, Any],
         batch_size: int,
         image_tokens: int,
+        cannot_describe: str = "",
     ) -> None:
         self.name, self.fingerprint = name, fingerprint
         self._model, self._device, self._batch_size = model, device, batch_size
-        self._describe = str(card.get("describe", "Describe the image."))
+        words = card.get("describe", "Describe the image.")
+        self._describe: Mapping[str, str] = words if isinstance(words, dict) else {"": str(words)}
         languages = card.get("languages")
         self.profile = Profile(
-            instructable=bool(card.get("instructable", "describe" not in card)),
+            instructable=not cannot_describe
+            and bool(card.get("instructable", "describe" not in card)),
+            cannot_describe=cannot_describe,
             draft=bool(card.get("draft", False)),
             languages=tuple(languages) if languages else None,
             concurrency=batch_size,
@@ -153,9 +159,11 @@ class Local:
         *before, last = conversation.messages
         if last.role != "user" or last.text.strip():
             return conversation
-        return replace(
-            conversation, messages=(*before, Message("user", (*last.images, self._describe)))
-        )
+        if self.profile.cannot_describe:
+            raise InputError(self.profile.cannot_describe)
+        usual = next(iter(self._describe.values()))
+        words = self._describe.get(conversation.hints.get("language", ""), usual)
+        return replace(conversation, messages=(*before, Message("user", (*last.images, words))))
 
 
 def load(model: str, options: LoadOptions) -> Local:
@@ -194,7 +202,24 @@ def open_folder(
         content["card"],
         options.batch_size or default,
         model.prompter.image_tokens,
+        _cannot_describe(name, model, folder),
     )
+
+
+def _cannot_describe(name: str, model: Any, folder: Path) -> str:
+    """Why a model describes nothing, and what to type instead; empty where it does."""
+    from looksay.models import checkpoint
+
+    why = getattr(model, "cannot_describe", "")
+    if not why:
+        return ""
+    stages = (folder / "caption", folder.parent / "caption")
+    there = [place for place in stages if (place / checkpoint.FILE).is_file()]
+    alike = [place for place in there if checkpoint.read(place)["family"] == model.family]
+    other = 'a blip after its stage "caption" (looksay train blip --help)'
+    if alike:
+        other = f"local:{alike[0]}"
+    return f'{why}. Type: looksay ask IMAGE "What is there?" --model {name}. To describe, take {other}.'
 
 
 def opened(

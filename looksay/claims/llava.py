@@ -32,14 +32,14 @@ def _recipe(
 
     from looksay.models.connectors import MLP, Linear
     from looksay.models.families.llava import Llava
-    from looksay.training.recipes import llava
+    from looksay.training.recipes import _small, llava
 
     first = released.parts(size)
     torch.manual_seed(seed)
     connector = (MLP if mlp else Linear)(first.tower.width, first.language.width)
     model = Llava(first.tower, connector, first.language, first.tokenizer)
     kept = [*first.tower_stages, *first.language_stages]
-    for stage in llava.joining(seed):
+    for stage in llava.joining(seed, **_small.SHOWN):
         if stage.name == "instruct":
             data: Any = stage.data
             stage = replace(

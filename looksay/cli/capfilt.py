@@ -29,7 +29,7 @@ def capfilt(
         str | None,
         typer.Option(
             "--filter",
-            help="local:DIR (a blip or albef) or hub:NAME (BLIP for retrieval); without it keep all.",
+            help="local:DIR (albef, blip, blip2) or hub:NAME (BLIP for retrieval); without it keep all.",
         ),
     ] = None,
     images: Annotated[
@@ -62,7 +62,6 @@ def capfilt(
     from looksay.backends.base import LoadOptions
     from looksay.backends.loading import load
     from looksay.data import capfilt as rounds
-    from looksay.data.opening import open_source
 
     if captioner is None and judge is None:
         raise InputError(
@@ -71,7 +70,7 @@ def capfilt(
     if form not in rounds.FORMATS:
         raise UnknownName("format", form, rounds.FORMATS)
     options = LoadOptions(allow_remote=allow_remote)
-    source = open_source(data, images, seed)
+    source = rounds.open_pairs(data, images, seed)
     writer = None if captioner is None else load(captioner, options)
     filter = None if judge is None else rounds.load_filter(judge, options, least)
     size = min(s for s in (source.size, limit) if s) if source.size or limit else 0

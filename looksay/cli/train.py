@@ -208,7 +208,7 @@ def _made(
         return model, stages
     source = _source(data, images, seed)
     if size in recipe.PUBLISHED:
-        stages = _papers(recipe, source, batch)
+        stages = _papers(recipe, size, source, batch)
         model = recipe.PUBLISHED[size]() if start is None else _loaded(start)
     else:
         model, stages = recipe.scenes(size, seed)
@@ -227,20 +227,28 @@ def _adapted(stages: list[Stage], lora: bool, qlora: bool) -> list[Stage]:
 
 def _asked(data: str, stages: list[Stage], size: str, recipe: Any) -> dict[str, Any]:
     """How a small model wants to be asked for a description: it follows no instructions but those of
-    its own data. A published language model follows any."""
-    if data == "scenes" or size in recipe.PUBLISHED:
+    its own data; of scenes a recipe's `CARD` says what differs from other models of scenes. A published
+    language model follows any."""
+    if data == "scenes":
+        return dict(getattr(recipe, "CARD", {}))
+    if size in recipe.PUBLISHED:
         return {}
     messages = stages[-1].data.example(0).conversation.messages
     asked = next((m.text for m in messages if m.role == "user" and m.text.strip()), None)
     return {"instructable": False, **({"describe": asked} if asked else {})}
 
 
-def _papers(recipe: Any, source: Any, batch: int, devices: int | None = None) -> list[Stage]:
+def _papers(
+    recipe: Any, size: str, source: Any, batch: int, devices: int | None = None
+) -> list[Stage]:
+    from inspect import signature
+
     from looksay.data.dataset import FirstTurns
 
     found = devices or int(os.environ.get("WORLD_SIZE", "1"))
+    sized = {"size": size} if "size" in signature(recipe.paper).parameters else {}
     stages: list[Stage] = recipe.paper(
-        FirstTurns(source), source, devices=found, examples_per_device=batch
+        FirstTurns(source), source, devices=found, examples_per_device=batch, **sized
     )
     return stages
 
@@ -365,7 +373,7 @@ def _plan(
     if size in recipe.PUBLISHED and data != "scenes":
         outlined = recipe.outline(size)
         parts, image, tower = outlined.parts, outlined.image_tokens, outlined.tower_tokens
-        stages = _papers(recipe, _source(data, images, 0), batch, devices)
+        stages = _papers(recipe, size, _source(data, images, 0), batch, devices)
         frozen_bytes = 2.0
     else:
         model, stages = _made(recipe, data, images, size, start, chosen, batch, 0)

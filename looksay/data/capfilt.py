@@ -17,8 +17,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from looksay.backends.base import Backend, LoadOptions, parse_name, spelled
+from looksay.backends.base import Backend, LoadOptions, check_describes, parse_name, spelled
 from looksay.data.dataset import Source, named
+from looksay.data.opening import open_source
 from looksay.data.sources import coco_captions, webdataset
 from looksay.errors import InputError
 from looksay.library.lines import Lines
@@ -36,7 +37,7 @@ _WINDOW = 64
 
 
 class Judge(Protocol):
-    """A model that tells pairs which belong together (`looksay.models.families`: blip, albef)."""
+    """A model that tells pairs which belong together (`looksay.models.families`: albef, blip, blip2)."""
 
     def match(self, images: Sequence[Image], texts: Sequence[str]) -> Any:
         """Log-odds that each picture and text belong together, as a tensor."""
@@ -86,6 +87,15 @@ class Round:
         }
 
 
+def open_pairs(data: str, images: Path | None = None, seed: int = 0) -> Source:
+    """What `open_source` opens; of scenes captions alone, because an answer to a question is no text of a picture."""
+    if data == "scenes":
+        from looksay.data.sources import scenes
+
+        return scenes.read(seed, mix={"caption": 1.0})
+    return open_source(data, images, seed)
+
+
 def bootstrap(
     source: Source,
     out: Path,
@@ -101,8 +111,11 @@ def bootstrap(
 
     Without `captioner` only the texts that are there are judged, without `filter` all are kept: the paper's
     ablations. Texts and verdicts in `out` are not made again. `seen` is called after each picture. Raises InputError
-    where every text was rejected: a model trained on nothing would be no error.
+    where every text was rejected: a model trained on nothing would be no error; and for a captioner that does not
+    describe.
     """
+    if captioner is not None:
+        check_describes(captioner)
     size = min(s for s in (source.size, limit) if s is not None) if source.size or limit else None
     if size is None:
         raise InputError(
@@ -244,8 +257,8 @@ def load_filter(name: str, options: LoadOptions, least: float = 0.0) -> Filter:
         judge, content, digest = local.opened(name, local.folder_of(model), options)
         if not hasattr(judge, "match"):
             raise InputError(
-                f"{name} is a {content['family']}, which does not judge pairs. Expected blip or albef, trained "
-                "with the objectives itc and itm."
+                f"{name} is a {content['family']}, which does not judge pairs. Expected albef or blip after its "
+                "stage pretrain, or blip2 after its stage represent: looksay train blip --help"
             )
         return Filter(judge, digest, least)
     if provider == "hub":

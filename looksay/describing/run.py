@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from looksay.backends.base import Backend
+from looksay.backends.base import Backend, check_describes
 from looksay.describing import prompts, rules
 from looksay.errors import BackendError, InputError
 from looksay.library.catalog import Catalog
@@ -119,6 +119,7 @@ class Describer:
         self.which, self.again, self.prefix = which, again, prefix
         self.limit, self.max_cost_usd, self.on_event = limit, max_cost_usd, on_event
         self.stop = False
+        check_describes(backend)
         profile = backend.profile
         if language and profile.languages is not None and language not in profile.languages:
             raise InputError(

@@ -7,6 +7,7 @@ Shapes: B rows, T ids in a row, S places that are looked at, D width, V vocabula
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -17,9 +18,17 @@ from torch import Tensor, nn
 from looksay.errors import InputError
 from looksay.models import batching
 from looksay.models.batching import IGNORE, Batch, pad
-from looksay.models.decoding import Answer, Transcript, answer_all, pick, seeded, stream_one
-from looksay.models.fusion import Bert, WordHead, both_ways, forwards
-from looksay.models.pairs import caption, framed
+from looksay.models.decoding import (
+    Answer,
+    Transcript,
+    answer_all,
+    pick,
+    resting,
+    seeded,
+    stream_one,
+)
+from looksay.models.fusion import Bert, Repeated, WordHead, both_ways, forwards
+from looksay.models.pairs import caption, framed, pictures_alone
 from looksay.models.prompting import image_key
 from looksay.models.vision import pixels_of, recogniser
 from looksay.types import Conversation, Example, Image, Options
@@ -59,14 +68,12 @@ class BertLM(nn.Module):
         self,
         ids_BT: Tensor,
         seen_BT: Tensor,
-        context_BSD: Tensor | None = None,
+        context: Tensor | Repeated | None = None,
         context_seen_BS: Tensor | None = None,
     ) -> Tensor:
         """Text read in both directions, BTD, over a context where one is given. `seen…`: False on padding."""
         mask = None if context_seen_BS is None else both_ways(context_seen_BS)
-        states_BTD: Tensor = self.bert(
-            self.bert.embed(ids_BT), both_ways(seen_BT), context_BSD, mask
-        )
+        states_BTD: Tensor = self.bert(self.bert.embed(ids_BT), both_ways(seen_BT), context, mask)
         return states_BTD
 
     def written(
@@ -179,9 +186,8 @@ class Answering(nn.Module):
 
     def grids(self, example: Example) -> batching.Sequence:
         """A scene as its tower learns from it alone (objective "recognise"): pixels, and what lies where."""
-        pixels = tuple(self.pixels(image) for image in example.conversation.images)
         targets = recogniser(self.tower).targets(example)
-        return batching.Sequence([], [], pixels, (), targets)
+        return replace(pictures_alone(example, self.pixels), targets=targets)
 
     def recognised(self, batch: Batch) -> dict[str, Tensor]:
         """The tower's own losses, named "recognise/…"."""
@@ -219,15 +225,16 @@ class Answering(nn.Module):
     ) -> list[Answer]:
         """The same for conversations that `prepare` has made ready."""
         return answer_all(
-            prompts, partial(self._begin, options), partial(self._speak, options), batch_size
+            self, prompts, partial(self._begin, options), partial(self._speak, options), batch_size
         )
 
     def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
         """The answer piece by piece; the pieces join to the text that `generate` gives."""
         prompt = self.prepare(conversation)
-        yield from stream_one(prompt, partial(self._begin, options), partial(self._speak, options))
+        yield from stream_one(
+            self, prompt, partial(self._begin, options), partial(self._speak, options)
+        )
 
-    @torch.inference_mode()
     def log_likelihoods(
         self, conversation: Conversation, choices: Sequence[str], most: int | None = None
     ) -> list[float]:
@@ -238,9 +245,7 @@ class Answering(nn.Module):
         """
         if not choices:
             return []
-        training = self.training
-        self.eval()
-        try:
+        with resting(self):
             looked = self.look([self.prepare(conversation)])
             start = looked.starts_BT[0].tolist()
             room = self.writer.bert.positions - len(start)
@@ -267,8 +272,6 @@ class Answering(nn.Module):
                 None if looked.seen_BS is None else looked.seen_BS.expand(len(kept), -1),
                 start=len(start),
             )
-        finally:
-            self.train(training)
         told = [-float("inf")] * len(rows)
         for place, value in zip(chosen, found.tolist(), strict=True):
             told[place] = value
@@ -278,25 +281,19 @@ class Answering(nn.Module):
         room = min(options.max_tokens, self.writer.bert.positions - self.given)
         return [Transcript(self.tokenizer, (self.end_id,), options.stop, room) for _ in prompts]
 
-    @torch.inference_mode()
     def _speak(
         self, options: Options, prompts: Sequence[batching.Sequence], said: Sequence[Transcript]
     ) -> Iterator[tuple[int, int]]:
-        training = self.training
-        self.eval()
-        try:
-            looked = self.look(prompts)
-            yield from self.writer.write(
-                looked.starts_BT,
-                looked.context_BSD,
-                looked.seen_BS,
-                lambda row, token: said[row].add(token),
-                temperature=options.temperature,
-                top_p=options.top_p,
-                seed=options.seed,
-            )
-        finally:
-            self.train(training)
+        looked = self.look(prompts)
+        yield from self.writer.write(
+            looked.starts_BT,
+            looked.context_BSD,
+            looked.seen_BS,
+            lambda row, token: said[row].add(token),
+            temperature=options.temperature,
+            top_p=options.top_p,
+            seed=options.seed,
+        )
 
 
 class Asked(NamedTuple):

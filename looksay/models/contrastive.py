@@ -13,6 +13,7 @@ from torch import Tensor
 
 from looksay.errors import InputError
 from looksay.models import ranks
+from looksay.models.fusion import Repeated
 
 
 def clip_loss(
@@ -114,6 +115,15 @@ def negatives(to_texts_BG: Tensor, to_images_BG: Tensor, ids_B: Tensor, seed: in
         hard_negatives(to_texts_BG, same_BG, drawn_B2[:, 0]),
         hard_negatives(to_images_BG, same_BG, drawn_B2[:, 1]),
     )
+
+
+def shown(features_BND: Tensor, *rounds: Tensor | None) -> Repeated:
+    """The pictures of several rounds of B pairs: those of these numbers among all processes' (None: one's own). No
+    picture is encoded twice, nor are its keys and values made twice."""
+    count = len(features_BND)
+    own_B = torch.arange(count, device=features_BND.device) + ranks.own(count).start
+    places = torch.cat([own_B if one is None else one for one in rounds])
+    return Repeated.of(ranks.gather(features_BND), places)
 
 
 def matching_loss(logits_3B2: Tensor) -> Tensor:

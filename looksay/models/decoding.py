@@ -120,36 +120,50 @@ Speak = Callable[[Prompts, Sequence[Transcript]], Iterable[object]]
 """Adds to the answers, one id per turn, until all are complete."""
 
 
-def answer_all(prompts: Prompts, begin: Begin, speak: Speak, batch_size: int) -> list[Answer]:
-    """An answer to each prompt, in order; those of similar length are answered together."""
+def answer_all(
+    model: nn.Module, prompts: Prompts, begin: Begin, speak: Speak, batch_size: int
+) -> list[Answer]:
+    """The model's answer to each prompt, in order; those of similar length are answered together."""
     answers: dict[int, Answer] = {}
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         some = [prompts[i] for i in chosen]
         said = begin(some)
-        for _ in speak(some, said):
-            pass
+        with resting(model):
+            for _ in speak(some, said):
+                pass
         for i, one in zip(chosen, said, strict=True):
             answers[i] = Answer(one.text, len(prompts[i].ids), len(one.ids), one.reason or "length")
     return [answers[i] for i in range(len(prompts))]
 
 
-def stream_one(prompt: batching.Sequence, begin: Begin, speak: Speak) -> Iterator[str]:
+def stream_one(
+    model: nn.Module, prompt: batching.Sequence, begin: Begin, speak: Speak
+) -> Iterator[str]:
     """The answer to one prompt piece by piece; the pieces join to the text of `answer_all`."""
     said = begin([prompt])
-    for _ in speak([prompt], said):
+    turns = iter(speak([prompt], said))
+    while True:
+        # Only while it speaks: between two pieces others ask the same model, or train it.
+        with resting(model):
+            ended = next(turns, None) is None
+        if ended:
+            return
         if piece := said[0].fresh():
             yield piece
 
 
 @contextmanager
 def resting(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode and without a graph, then in the mode that it was in."""
-    training = model.training
-    model.eval()
+    """The model in evaluation mode and without a graph, then each of its modules in the mode that it was in: what a
+    stage has frozen rests anyway."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.train(training)
+        for module in training:
+            module.training = True

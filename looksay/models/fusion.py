@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +34,20 @@ class Memory:
         """Keep these rows, in this order (beams, or rows that have not ended)."""
         if self.keys is not None and self.values is not None:
             self.keys, self.values = self.keys[rows], self.values[rows]
+
+
+class Repeated(NamedTuple):
+    """What rows look at where several look at the same: its keys and values are made once."""
+
+    contexts_CSD: Tensor
+    places_B: Tensor
+    """Which of them each row looks at."""
+
+    @classmethod
+    def of(cls, pictures_GSD: Tensor, places_B: Tensor) -> Repeated:
+        """Of these pictures, those that some row looks at."""
+        wanted_C, places_B = places_B.unique(return_inverse=True)
+        return cls(pictures_GSD[wanted_C], places_B)
 
 
 class Attention(nn.Module):
@@ -59,21 +74,23 @@ class Attention(nn.Module):
     def forward(
         self,
         queries_BTD: Tensor,
-        context_BSD: Tensor,
+        context: Tensor | Repeated,
         mask: Tensor | None = None,
         memory: Memory | None = None,
     ) -> Tensor:
-        """BTD; `mask` is broadcast to (B, heads, T, S)."""
+        """BTD; `mask` is broadcast to (B, heads, T, S), and the context is BSD."""
 
         def split(x: Tensor) -> Tensor:
             return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
+        context_CSD, places_B = context if isinstance(context, Repeated) else (context, slice(None))
         query = split(self.query(queries_BTD))
         if memory is not None and memory.fixed and memory.keys is not None:
             keys, values = memory.keys, memory.values
             assert values is not None
         else:
-            keys, values = split(self.key(context_BSD)), split(self.value(context_BSD))
+            keys = split(self.key(context_CSD))[places_B]
+            values = split(self.value(context_CSD))[places_B]
             if memory is not None:
                 if memory.keys is not None and memory.values is not None:
                     keys = torch.cat([memory.keys, keys], dim=2)
@@ -136,13 +153,11 @@ class Look(nn.Module):
     def forward(
         self,
         x_BTD: Tensor,
-        context_BSD: Tensor,
+        context: Tensor | Repeated,
         mask: Tensor | None = None,
         memory: Memory | None = None,
     ) -> Tensor:
-        seen = F.dropout(
-            self.attention(x_BTD, context_BSD, mask, memory), self.dropout, self.training
-        )
+        seen = F.dropout(self.attention(x_BTD, context, mask, memory), self.dropout, self.training)
         normed: Tensor = self.norm(x_BTD + seen)
         return normed
 
@@ -175,7 +190,7 @@ class FusionLayer(nn.Module):
         self,
         x_BTD: Tensor,
         mask: Tensor | None = None,
-        context_BND: Tensor | None = None,
+        context: Tensor | Repeated | None = None,
         context_mask: Tensor | None = None,
         *,
         writing: bool = False,
@@ -190,8 +205,8 @@ class FusionLayer(nn.Module):
         own, across = memory or (None, None)
         x_BTD = itself(x_BTD, x_BTD, mask, own)
         looking, rest = (x_BTD[:, :queries], x_BTD[:, queries:]) if queries else (x_BTD, None)
-        if self.cross is not None and context_BND is not None and looking.shape[1]:
-            looking = self.cross(looking, context_BND, context_mask, across)
+        if self.cross is not None and context is not None and looking.shape[1]:
+            looking = self.cross(looking, context, context_mask, across)
         if rest is None:
             assert feed is not None
             fed: Tensor = feed(looking)
@@ -280,7 +295,7 @@ class Bert(nn.Module):
         self,
         x_BTD: Tensor,
         mask: Tensor | None = None,
-        context_BND: Tensor | None = None,
+        context: Tensor | Repeated | None = None,
         context_mask: Tensor | None = None,
         *,
         writing: bool = False,
@@ -293,7 +308,7 @@ class Bert(nn.Module):
             x_BTD = block(
                 x_BTD,
                 mask,
-                context_BND,
+                context,
                 context_mask,
                 writing=writing,
                 queries=queries,

@@ -38,6 +38,13 @@ def encode_pair(
     )
 
 
+def pictures_alone(example: Example, pixels: Callable[[Image], Tensor]) -> Sequence:
+    """The pictures of an example without its words: what a tower, or what stands behind it, learns from alone."""
+    images = example.conversation.images
+    keys = tuple(image_key(image) for image in images)
+    return Sequence([], [], tuple(pixels(image) for image in images), keys)
+
+
 def framed(
     text: str, tokenizer: Any, start_id: int | None, end_id: int | None, max_length: int
 ) -> list[int]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from looksay.models import ranks
 from looksay.models.contrastive import check_batch, same, soft_cross_entropy
-from looksay.models.fusion import Bert, Feed, WordHead, both_ways, forwards, initialised
+from looksay.models.fusion import Bert, Feed, Repeated, WordHead, both_ways, forwards, initialised
 from looksay.models.losses import token_loss
 
 SMOOTHING = 0.1
@@ -74,8 +74,13 @@ class QFormer(nn.Module):
     def tokens(self, n_in: int) -> int:
         return self.queries
 
-    def seen(self, features_IND: Tensor) -> Tensor:
-        """The tower's features as the queries look at them."""
+    def seen(self, features: Tensor | Repeated) -> Tensor | Repeated:
+        """The tower's features IND as the queries look at them."""
+        if isinstance(features, Repeated):
+            return features._replace(contexts_CSD=self._normed(features.contexts_CSD))
+        return self._normed(features)
+
+    def _normed(self, features_IND: Tensor) -> Tensor:
         normed: Tensor = self.seen_norm(features_IND.to(self.query_tokens.dtype))
         return normed
 
@@ -83,7 +88,7 @@ class QFormer(nn.Module):
         """What the queries found, before the matrix: IQD."""
         queries_IQD = self.bert.settled(self.query_tokens).expand(len(features_IND), -1, -1)
         found: Tensor = self.bert(
-            queries_IQD, context_BND=self.seen(features_IND), queries=self.queries
+            queries_IQD, context=self.seen(features_IND), queries=self.queries
         )
         return found
 
@@ -184,12 +189,12 @@ class QFormerText(nn.Module):
         return states_BTD
 
     def together(
-        self, queries: QFormer, features_BND: Tensor, ids_BT: Tensor, seen_BT: Tensor
+        self, queries: QFormer, features: Tensor | Repeated, ids_BT: Tensor, seen_BT: Tensor
     ) -> Tensor:
         """All see all (bi-directional): the states of the queries, then of the text, B (Q + T) D."""
         x_BTD = self._beside(queries, ids_BT)
         return self._run(
-            queries, x_BTD, both_ways(_with_queries(seen_BT, queries.queries)), features_BND
+            queries, x_BTD, both_ways(_with_queries(seen_BT, queries.queries)), features
         )
 
     def written(
@@ -213,11 +218,13 @@ class QFormerText(nn.Module):
         placed: Tensor = self.words(ids_BT) + self.places.weight[: ids_BT.shape[1]]
         return placed
 
-    def _run(self, queries: QFormer, x_BTD: Tensor, mask: Tensor, features_BND: Tensor) -> Tensor:
+    def _run(
+        self, queries: QFormer, x_BTD: Tensor, mask: Tensor, features: Tensor | Repeated
+    ) -> Tensor:
         states_BTD: Tensor = queries.bert(
             x_BTD,
             mask,
-            queries.seen(features_BND),
+            queries.seen(features),
             queries=queries.queries,
             feeds=self.feeds,
         )
@@ -234,10 +241,10 @@ class QFormerText(nn.Module):
         return F.normalize(self.say(states_BTD[:, 0]), dim=-1)
 
     def matches(
-        self, queries: QFormer, features_BND: Tensor, ids_BT: Tensor, seen_BT: Tensor
+        self, queries: QFormer, features: Tensor | Repeated, ids_BT: Tensor, seen_BT: Tensor
     ) -> Tensor:
         """Logits B2 of not belonging together, and of belonging: the mean over the queries (section 3.1)."""
-        states_BTD = self.together(queries, features_BND, ids_BT, seen_BT)
+        states_BTD = self.together(queries, features, ids_BT, seen_BT)
         logits_B2: Tensor = self.matching(states_BTD[:, : queries.queries]).mean(1)
         return logits_B2
 

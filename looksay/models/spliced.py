@@ -23,6 +23,7 @@ from looksay.models.decoding import Answer, Transcript, answer_all, stream_one
 from looksay.models.grounding import grounding_loss, named_places
 from looksay.models.language import Language
 from looksay.models.losses import token_loss
+from looksay.models.pairs import pictures_alone
 from looksay.models.prompting import Prompter
 from looksay.models.splice import splice
 from looksay.models.vision import pixels_of, recogniser
@@ -102,8 +103,7 @@ class Spliced(nn.Module):
                 example.conversation, self.pixels, template or self.template
             )
         else:
-            images = example.conversation.images
-            found = batching.Sequence([], [], tuple(self.pixels(image) for image in images))
+            found = pictures_alone(example, self.pixels)
         targets: dict[str, Tensor] = {}
         if "recognise" in objectives:
             targets |= recogniser(self.tower).targets(example)
@@ -202,14 +202,18 @@ class Spliced(nn.Module):
     ) -> list[Answer]:
         """The same for conversations that `prepare` has made ready."""
         return answer_all(
-            prompts, partial(self._transcripts, options), partial(self._speak, options), batch_size
+            self,
+            prompts,
+            partial(self._transcripts, options),
+            partial(self._speak, options),
+            batch_size,
         )
 
     def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
         """The answer piece by piece; the pieces join to the text that `generate` gives."""
         prompt = self.prepare(conversation)
         yield from stream_one(
-            prompt, partial(self._transcripts, options), partial(self._speak, options)
+            self, prompt, partial(self._transcripts, options), partial(self._speak, options)
         )
 
     def _transcripts(
@@ -227,31 +231,25 @@ class Spliced(nn.Module):
             for p in prompts
         ]
 
-    @torch.inference_mode()
     def _speak(
         self, options: Options, prompts: Sequence[batching.Sequence], said: Sequence[Transcript]
     ) -> Iterator[tuple[int, int]]:
-        training = self.training
-        self.eval()
-        try:
-            pixels = [chw for prompt in prompts for chw in prompt.pixels]
-            images_IMD = None
-            if pixels:
-                images_IMD = self.connector(self.tower(torch.stack(pixels).to(self.device)))
-            rows, first = [], 0
-            for prompt in prompts:
-                own = None if images_IMD is None else images_IMD[first : first + len(prompt.pixels)]
-                first += len(prompt.pixels)
-                rows.append(self.embed(torch.tensor([prompt.ids], device=self.device), own)[0])
-            yield from self.language.generate(
-                rows,
-                lambda row, token: said[row].add(token),
-                temperature=options.temperature,
-                top_p=options.top_p,
-                seed=options.seed,
-            )
-        finally:
-            self.train(training)
+        pixels = [chw for prompt in prompts for chw in prompt.pixels]
+        images_IMD = None
+        if pixels:
+            images_IMD = self.connector(self.tower(torch.stack(pixels).to(self.device)))
+        rows, first = [], 0
+        for prompt in prompts:
+            own = None if images_IMD is None else images_IMD[first : first + len(prompt.pixels)]
+            first += len(prompt.pixels)
+            rows.append(self.embed(torch.tensor([prompt.ids], device=self.device), own)[0])
+        yield from self.language.generate(
+            rows,
+            lambda row, token: said[row].add(token),
+            temperature=options.temperature,
+            top_p=options.top_p,
+            seed=options.seed,
+        )
 
     def _context(self) -> int | None:
         found = getattr(self.language.config, "max_position_embeddings", None)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -181,6 +183,62 @@ def test_the_card_says_how_to_ask(folder: Path, build: Any) -> None:
     assert load(f"local:{build()}").profile.instructable
     trained = load(f"local:{build(data='scenes', size='tiny')}").profile
     assert (trained.instructable, trained.draft, trained.languages) == (False, True, ("en",))
+
+
+def test_a_model_of_several_languages_is_asked_in_the_one_that_is_wanted(build: Any) -> None:
+    asks = {"en": "describe the picture", "ko": "what is this ?"}
+    told = load(f"local:{build(describe=asks, languages=['en', 'ko'])}")
+    without = asked(1, "")
+    for language, words in ("ko", asks["ko"]), ("en", asks["en"]), ("de", asks["en"]):
+        wanted = Conversation(without.messages, {"language": language})
+        assert only(told, wanted).text == only(told, asked(1, words)).text
+    assert only(told, without).text == only(told, asked(1, asks["en"])).text
+    assert len({only(told, asked(1, words)).text for words in asks.values()}) == 2
+
+
+def check_refused(name: str, *said: str) -> None:
+    """A model that describes nothing is told before any picture is asked about; it answers what it is asked."""
+    from looksay.api import Library
+
+    backend = load(name)
+    assert not backend.profile.instructable
+    error = str(only(backend, asked(1, "")).error)
+    assert only(backend, asked(1)).error is None
+    with TemporaryDirectory() as photos:
+        picture(1).save(Path(photos) / "1.png")
+        with Library(photos) as library, pytest.raises(InputError) as told:
+            library.describe(backend)
+    for words in (*said, f"looksay ask IMAGE .* --model {re.escape(name)}"):
+        assert re.search(words, error), error
+        assert re.search(words, str(told.value)), told.value
+
+
+def test_a_model_without_captions_does_not_describe(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the extra local")
+    from models.test_albef import tiny_albef
+
+    from looksay.models import checkpoint
+
+    checkpoint.save(tiny_albef(), tmp_path, data="scenes")
+    check_refused(f"local:{tmp_path}", "answers questions, searches and matches", "train blip")
+
+
+def test_a_model_that_has_learned_questions_names_the_one_that_captions(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the extra local")
+    from models.test_blip import tiny_blip
+
+    from looksay.models import checkpoint
+
+    model = tiny_blip()
+    checkpoint.save(model, tmp_path / "caption", data="scenes")
+    model.answered += 1
+    for folder in (tmp_path, tmp_path / "vqa"):
+        checkpoint.save(model, folder, data="scenes")
+        captions = f"local:{tmp_path / 'caption'}"
+        check_refused(f"local:{folder}", "learned to answer questions", re.escape(captions))
+    assert only(load(captions), asked(1, "")).error is None
+    shutil.rmtree(tmp_path / "caption")
+    check_refused(f"local:{tmp_path}", "learned to answer questions", "looksay train blip")
 
 
 def test_models_of_scenes_are_asked_in_the_words_that_they_learned() -> None:

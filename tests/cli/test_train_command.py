@@ -115,6 +115,34 @@ def test_the_plan_of_a_published_model_loads_nothing(own: Path, tmp_path: Path) 
     assert not list(tmp_path.glob("run*"))
 
 
+def test_a_size_has_the_stages_that_the_paper_gave_it(own: Path) -> None:
+    def planned(family: str, size: str) -> str:
+        from looksay.cli import app
+
+        asked = ["train", family, "--data", str(own), "--size", size, "--plan"]
+        done = CliRunner().invoke(app, asked)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "high" in planned("pali", "17b")
+    assert "high" not in planned("pali", "3b")
+
+
+def test_a_model_of_scenes_says_which_languages_it_writes(tmp_path: Path) -> None:
+    from looksay.backends import load
+    from looksay.cli import app
+    from looksay.models import checkpoint
+
+    asked = ["train", "pali", "--data", "scenes", "--size", "tiny", "--stages", "ground"]
+    done = CliRunner().invoke(app, [*asked, "--steps", "1", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    card = checkpoint.read(tmp_path)["card"]
+    assert card["languages"] == ["en", "ko"]
+    assert card["describe"]["ko"] == "그림을 한국어로 자세히 설명하세요."
+    profile = load(f"local:{tmp_path}").profile
+    assert (profile.languages, profile.instructable) == (("en", "ko"), False)
+
+
 def test_faults_of_the_user_are_sentences(own: Path, tmp_path: Path) -> None:
     faults = {
         ("train", "lava", "--data", own): "llava",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,13 +17,14 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from looksay.backends.base import Profile
+from looksay.backends.base import LoadOptions, Profile
 from looksay.data.capfilt import (
     NUCLEUS,
     VERDICTS,
     Bootstrapped,
     Filter,
     bootstrap,
+    load_filter,
     write,
 )
 from looksay.data.dataset import Examples
@@ -140,6 +142,14 @@ def test_a_round_in_which_all_was_rejected_says_so(tmp_path: Path) -> None:
     assert len((tmp_path / VERDICTS).read_text().splitlines()) == 36
 
 
+def test_a_captioner_that_answers_questions_only_is_refused(tmp_path: Path) -> None:
+    captioner = Captioner()
+    captioner.profile = Profile(cannot_describe="it answers questions")
+    with pytest.raises(InputError, match="test does not describe: it answers questions"):
+        bootstrap(pairs(), tmp_path, captioner=captioner)
+    assert captioner.asked == 0
+
+
 def test_data_without_end_need_a_limit(tmp_path: Path) -> None:
     endless = pairs()
     endless.size = None
@@ -243,6 +253,41 @@ def test_an_edit_changes_one_word_into_another_of_its_kind() -> None:
     assert any(text.startswith(("Three small dogs", "Four small", "Five small")) for text in seen)
     assert any("plain blue background" in text for text in seen)
     assert edited("No object at all", Random(1)) == "No object at all"
+
+
+def test_of_scenes_the_command_takes_captions(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from looksay.cli import app
+    from looksay.data.scenes import Scenes, captions
+
+    asked = ["capfilt", "scenes", "--captioner", "echo", "--limit", "12", "--seed", "3"]
+    done = CliRunner().invoke(app, [*asked, "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    found = [json.loads(line) for line in (tmp_path / VERDICTS).read_text().splitlines()]
+    texts = {row["index"]: row["text"] for row in found if row.get("origin") == "web"}
+    assert len(texts) == 12
+    world = Scenes(3, "train")
+    assert all(text in captions(world.scene(index)) for index, text in texts.items())
+
+
+@pytest.mark.local
+def test_a_model_that_does_not_match_is_told_which_families_do(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the extra local")
+    from models.tiny import tiny_llava, word_tokenizer
+
+    from looksay import plugins
+    from looksay.models import checkpoint
+
+    checkpoint.save(tiny_llava(tokenizer=word_tokenizer()), tmp_path)
+    with pytest.raises(InputError, match="is a llava") as told:
+        load_filter(f"local:{tmp_path}", LoadOptions())
+    expected = re.findall(r"\w+", str(told.value).split("Expected")[1])
+    families = "looksay.models.families"
+    for name in plugins.names(families):
+        kinds = vars(plugins.load(families, name, "model family")).values()
+        own = next(kind for kind in kinds if getattr(kind, "family", None) == name)
+        assert (name in expected) == hasattr(own, "match"), name
 
 
 @pytest.mark.slow

@@ -458,7 +458,11 @@ def test_a_picture_with_two_captions_is_never_its_own_negative() -> None:
     batch = batch_of(model, examples)
     looked: list[Any] = []
     model.fusion.register_forward_hook(
-        lambda _, inputs, __: looked.append(inputs[2]) if len(inputs[0]) == 9 else None
+        lambda _, inputs, __: (
+            looked.append(inputs[2].contexts_CSD[inputs[2].places_B])
+            if len(inputs[0]) == 9
+            else None
+        )
     )
     for _ in range(5):
         model(batch, ("itm",))

@@ -643,8 +643,27 @@ def test_the_papers_stages() -> None:
     assert set(questions.trains) == {"tower", "connector"}
     bare = generate.data.example(0).conversation.messages
     assert [m.text for m in bare] == ["", "a small red dog"]
-    with pytest.raises(InputError, match="does not divide"):
-        recipe.paper(Examples(CAPTIONS), devices=16, examples_per_device=16)
+    with pytest.raises(InputError, match="1680 does not divide into 9 devices"):
+        recipe.paper(Examples(CAPTIONS), devices=9)
+
+
+@pytest.mark.parametrize(
+    ("how", "batches"),
+    [
+        ({}, [1680, 1920, 128]),
+        ({"tower": "vit-l", "encoder": True}, [2320, 1520, 128]),
+        ({"devices": 1, "examples_per_device": 50}, [1680, 1920, 128]),
+    ],
+)
+def test_the_papers_batches_divide(how: dict[str, Any], batches: list[int]) -> None:
+    from looksay.data.dataset import Examples
+    from looksay.training.recipes import blip2 as recipe
+
+    stages = recipe.paper(Examples(CAPTIONS), Examples(QUESTIONS * 100), **how)
+    assert [s.name for s in stages] == ["represent", "generate", "questions"]
+    devices, most = how.get("devices", 16), how.get("examples_per_device", 5)
+    assert [s.examples_per_batch * s.accumulate * devices for s in stages] == batches
+    assert all(s.examples_per_batch <= most for s in stages)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,36 @@ def test_open_clips_layout_gives_the_same_as_transformers(file: str, tmp_path: P
     torch.testing.assert_close(ours.scores(PICTURES, TEXTS), wanted.logits_per_image, **CLOSE)
     torch.testing.assert_close(ours.embed_images(PICTURES), wanted.image_embeds, **CLOSE)
     torch.testing.assert_close(ours.embed_texts(TEXTS), wanted.text_embeds, **CLOSE)
+
+
+def program(file: Path) -> None:
+    """A file as OpenAI's are written, by what torch means to give up."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2))
+        torch.jit.save(traced, file)
+
+
+@pytest.mark.parametrize("what", ["a TorchScript archive", "weights alone"])
+def test_the_files_of_openai_are_refused_with_what_to_type(what: str, tmp_path: Path) -> None:
+    file = tmp_path / "ViT-B-32.pt"
+    if what == "weights alone":
+        torch.save(torch.nn.Linear(2, 2).state_dict(), file)
+    else:
+        program(file)
+    for given in (file, str(file), tmp_path):
+        with pytest.raises(InputError, match=f"{what}.*Expected a folder") as told:
+            clip.from_folder(given)
+        assert "from_folder('openai/clip-vit-base-patch32')" in str(told.value)
+        assert f"pretrained='{file}'" in str(told.value)
+
+
+def test_a_program_among_open_clips_weights_is_refused_as_one(tmp_path: Path) -> None:
+    theirs, file = released("clip", tmp_path / "hf"), "open_clip_pytorch_model.bin"
+    folder = open_clip_folder(theirs, tmp_path / "open", file)
+    program(folder / file)
+    with pytest.raises(InputError, match="is a TorchScript archive, which is a program"):
+        clip.from_folder(folder)
 
 
 def test_another_architecture_in_open_clips_layout_is_refused(tmp_path: Path) -> None:

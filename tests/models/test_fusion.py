@@ -14,6 +14,7 @@ from looksay.models.fusion import (  # noqa: E402
     Bert,
     FusionLayer,
     Memory,
+    Repeated,
     WordHead,
     attend,
     both_ways,
@@ -194,3 +195,21 @@ def test_memory_that_grows_and_memory_that_is_fixed() -> None:
         own(torch.randn(1, 1, 8).double(), torch.randn(1, 1, 8).double(), memory=grows)
     assert grows.keys is not None
     assert grows.keys.shape[2] == 3
+
+
+def test_rows_that_look_at_one_picture_share_its_keys_and_see_what_each_would_alone() -> None:
+    block = lively(Attention(8, 6, 2))
+    torch.manual_seed(6)
+    queries, pictures = torch.randn(5, 3, 8).double(), torch.randn(4, 7, 6).double()
+    places = torch.tensor([3, 0, 3, 3, 1])
+    made: list[int] = []
+    block.key.register_forward_hook(lambda _, inputs, __: made.append(len(inputs[0])))
+    grads = []
+    for context in (pictures[places], Repeated.of(pictures, places)):
+        weight = block.value.weight
+        weight.grad = None
+        found = block(queries, context)
+        found.square().sum().backward()
+        grads.append((found.detach(), weight.grad))
+    assert made == [5, 3]
+    torch.testing.assert_close(grads[0], grads[1], **CLOSE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,8 @@ from looksay.errors import InputError  # noqa: E402
 from looksay.models import checkpoint  # noqa: E402
 from looksay.models.connectors import MLP  # noqa: E402
 from looksay.models.grounding import TEMPERATURE, grounding_loss, named_places  # noqa: E402
+from looksay.training.loop import train  # noqa: E402
+from looksay.training.recipes import llava  # noqa: E402
 from looksay.types import Conversation, Example  # noqa: E402
 
 pytestmark = pytest.mark.local
@@ -108,3 +112,23 @@ def test_places_go_straight_through_beside_the_layers() -> None:
 
 def build(kind: type, arguments: dict[str, object]) -> Any:
     return kind(**arguments)
+
+
+def test_words_for_places_are_learned_from_kept_features_as_from_pictures(tmp_path: Path) -> None:
+    (stage,) = [
+        replace(s, steps=3, examples_per_batch=4, warmup=0.0)
+        for s in llava.joining(0, pictures=4)
+        if s.name == "ground"
+    ]
+    assert stage.cache_features
+    found = []
+    for keeps in (True, False):
+        torch.manual_seed(0)
+        model, _ = llava.scenes("tiny", 0)
+        seen: list[int] = []
+        model.tower.register_forward_hook(lambda _, given, __, s=seen: s.append(len(given[0])))
+        stages = [replace(stage, cache_features=keeps)]
+        train(model, stages, tmp_path / str(keeps), device="cpu", precision="fp32", quiet=True)
+        assert sum(seen) == (4 if keeps else 12)
+        found.append(model.connector.state_dict())
+    torch.testing.assert_close(*found)

@@ -239,6 +239,10 @@ def test_the_papers_stages_and_sizes() -> None:
     main, high = recipe.paper(data, data, devices=8)
     assert (set(main.trains), main.steps, main.accumulate) == ({"connector", "language"}, 2, 32)
     assert (set(high.trains), high.steps) == ({"tower", "connector", "language"}, 10_000)
+    for size in ("3b", "15b"):  # only the largest saw larger pictures
+        assert [s.name for s in recipe.paper(data, data, size=size, devices=8)] == ["main"]
+    with pytest.raises(UnknownName, match="17b"):
+        recipe.paper(data, size="5b")
     # Table 1 of the paper, in billions.
     for size, billions in {"3b": 3.0, "15b": 14.8, "17b": 16.9}.items():
         outlined = recipe.outline(size)

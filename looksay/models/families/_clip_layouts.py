@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -48,6 +49,13 @@ _BLOCK = {
     "mlp.c_fc": "mlp.fc1",
     "mlp.c_proj": "mlp.fc2",
 }
+_CONVERT = (
+    "What OpenAI released lies on the hub as such: from_folder('openai/clip-vit-base-patch32'). A file of your own "
+    "that you trust, open_clip converts; in Python, with the name of its architecture: import open_clip; "
+    "from open_clip.push_to_hf_hub import save_for_hf; name = 'ViT-B-32-quickgelu'; "
+    "save_for_hf(open_clip.create_model(name, pretrained={file!r}, load_weights_only=False), "
+    "open_clip.HFTokenizer('openai/clip-vit-base-patch32'), open_clip.get_model_config(name), 'FOLDER', True)"
+)
 _TURNED = ("visual.proj", "text_projection")
 _SETTINGS = frozenset({"input_resolution", "context_length", "vocab_size", "attn_mask"})
 """What OpenAI's files hold besides weights."""
@@ -59,11 +67,42 @@ def from_folder(
     """A released model from a folder, or by its name on the hub (transformers' layout alone).
 
     `tokenizer`: one, or where it is to be had; None: the folder's own. Raises InputError where the folder holds
-    none of the layouts, or weights that do not fit.
+    none of the layouts, or weights that do not fit, and for a file by itself such as OpenAI's.
     """
+    if file := _alone(Path(folder)):
+        raise InputError(_bare(file))
     if (Path(folder) / OPEN_CLIP).is_file():
         return from_open_clip(folder, tokenizer, dtype)
     return from_transformers(folder, tokenizer, dtype)
+
+
+def _alone(path: Path) -> Path | None:
+    """A file of weights without a configuration: `path`, or a .pt in that folder."""
+    if path.is_file():
+        return path
+    described = any((path / name).is_file() for name in (OPEN_CLIP, "config.json"))
+    return None if described else next(iter(sorted(path.glob("*.pt"))), None)
+
+
+def _bare(file: Path) -> str:
+    """What is wrong with a file of weights by itself, and what to do."""
+    found = (
+        "a TorchScript archive, which is a program"
+        if _is_program(file)
+        else "a file of weights alone"
+    )
+    return (
+        f"{file} is {found}. Expected a folder with safetensors in the layout of transformers or of open_clip. "
+        + _CONVERT.format(file=str(file))
+    )
+
+
+def _is_program(file: Path) -> bool:
+    """Whether it is TorchScript, which holds its code beside its weights."""
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def from_transformers(
@@ -183,6 +222,8 @@ def state_of(path: Path) -> dict[str, Tensor]:
 
     if path.is_dir():
         raise InputError(f"{path} holds no weights of open_clip; expected {' or '.join(_WEIGHTS)}.")
+    if _is_program(path):
+        raise InputError(_bare(path))
     try:
         if path.suffix == ".safetensors":
             found: dict[str, Any] = load_file(path)

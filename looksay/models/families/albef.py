@@ -30,8 +30,8 @@ from looksay.models.answering import (
     split_answers,
 )
 from looksay.models.batching import IGNORE, Batch
-from looksay.models.contrastive import matching_loss, negatives
-from looksay.models.fusion import Bert, both_ways
+from looksay.models.contrastive import matching_loss, negatives, shown
+from looksay.models.fusion import Bert, Repeated, both_ways
 from looksay.models.momentum import Contrasted, Momentum, ramp
 from looksay.models.pairing import Pairing
 from looksay.models.pairs import encode_pair, framed
@@ -54,6 +54,7 @@ class Albef(Answering):
     """
 
     family = "albef"
+    cannot_describe = "ALBEF answers questions, searches and matches, and learns no captions"
 
     def __init__(
         self,
@@ -172,9 +173,9 @@ class Albef(Answering):
             losses["mlm"] = self._word_loss(ids_BT, seen_BT, features_BND, slow_BND)
         return losses
 
-    def fuse(self, states_BTD: Tensor, seen_BT: Tensor, features_BND: Tensor) -> Tensor:
+    def fuse(self, states_BTD: Tensor, seen_BT: Tensor, features: Tensor | Repeated) -> Tensor:
         """Texts as the text half has read them, read over pictures, BTD."""
-        fused_BTD: Tensor = self.fusion(states_BTD, both_ways(seen_BT), features_BND)
+        fused_BTD: Tensor = self.fusion(states_BTD, both_ways(seen_BT), features)
         return fused_BTD
 
     def weight(self, steps: int) -> float:
@@ -215,14 +216,14 @@ class Albef(Answering):
         pictures_B: Tensor,
     ) -> dict[str, Tensor]:
         """Pairs that belong together, then each text with a picture that does not, each picture with a text.
-        States and features are gathered and not made again: nothing is encoded twice."""
+        States and features are gathered and not made again."""
         seed = 2 * int(self.momentum.steps)
         chosen = negatives(found.to_texts_BG, found.to_images_BG, pictures_B, seed)
         seen_BT = seen_GT[ranks.own(len(states_BTD))]
         fused_PTD = self.fuse(
             torch.cat([states_BTD, states_BTD, ranks.gather(states_BTD)[chosen.texts_B]]),
             torch.cat([seen_BT, seen_BT, seen_GT[chosen.texts_B]]),
-            torch.cat([features_BND, ranks.gather(features_BND)[chosen.images_B], features_BND]),
+            shown(features_BND, None, chosen.images_B, None),
         )
         logits_P2 = self.pairing.matches(fused_PTD[:, 0])
         return {"itm": matching_loss(logits_P2), "itm/wrong": self.pairing.wrong(logits_P2)}

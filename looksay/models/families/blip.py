@@ -31,8 +31,9 @@ from looksay.models.answering import (
 )
 from looksay.models.batching import IGNORE, Batch
 from looksay.models.beams import BertSteps, beam_search
-from looksay.models.contrastive import matching_loss, negatives
+from looksay.models.contrastive import matching_loss, negatives, shown
 from looksay.models.decoding import Transcript
+from looksay.models.fusion import Repeated
 from looksay.models.losses import token_loss
 from looksay.models.momentum import Contrasted, Momentum, ramp
 from looksay.models.pairing import Pairing
@@ -220,8 +221,6 @@ class Blip(Answering):
             batch.targets["picture"],
             int(self.momentum.steps),
         )
-        # Features are gathered, not made again: no picture goes through the tower twice.
-        others_BND = ranks.gather(features_BND)[chosen.images_B]
         ids_GT = ranks.gather_texts(batch.ids_BT, self._pad_id)
         seen_GT = ranks.gather_texts(batch.segments_BT > 0)
         more = ids_GT.shape[1] - batch.ids_BT.shape[1]
@@ -230,7 +229,7 @@ class Blip(Answering):
         logits_RC = self.matching(
             torch.cat([ids_BT, ids_BT, ids_GT[chosen.texts_B]]),
             torch.cat([seen_BT, seen_BT, seen_GT[chosen.texts_B]]),
-            torch.cat([features_BND, others_BND, features_BND]),
+            shown(features_BND, None, chosen.images_B, None),
         )
         return {"itm": matching_loss(logits_RC), "itm/wrong": self._pairing.wrong(logits_RC)}
 
@@ -283,12 +282,12 @@ class Blip(Answering):
         self,
         ids_BT: Tensor,
         seen_BT: Tensor,
-        features_BSD: Tensor,
+        features: Tensor | Repeated,
         features_seen_BS: Tensor | None = None,
     ) -> Tensor:
         """Texts read over pictures, BTD, from [ENC]."""
         ids_BT = _begun(ids_BT, self.enc_id)
-        return self.text.read(ids_BT, seen_BT, features_BSD, features_seen_BS)
+        return self.text.read(ids_BT, seen_BT, features, features_seen_BS)
 
     def matching(self, *read: Any) -> Tensor:
         """Logits B2 of "does not belong" and "belongs" of what `matched` takes. Published rankings add the second
@@ -360,6 +359,12 @@ class Blip(Answering):
         return self.answers if self.answers is not None and int(self.answered) else self.text
 
     @property
+    def cannot_describe(self) -> str:
+        """Why it has no caption for a picture; empty where it has."""
+        asked = self.writer is self.answers
+        return "this BLIP has learned to answer questions, and captions no more" if asked else ""
+
+    @property
     def given(self) -> int:  # type: ignore[override]
         """How many ids stand before what it writes."""
         return 1 if self.writer is self.answers else len(self._start(self.prompt))
@@ -391,27 +396,21 @@ class Blip(Answering):
         starts_B1 = torch.full((len(prompts), 1), self.dec_id, device=self.device)
         return Looked(states_BTD, seen_BT, starts_B1)
 
-    @torch.inference_mode()
     def _speak(
         self, options: Options, prompts: Sequence[batching.Sequence], said: Sequence[Transcript]
     ) -> Iterator[tuple[int, int]]:
         if options.temperature > 0 or self.beams == 1:
             yield from super()._speak(options, prompts, said)
             return
-        training = self.training
-        self.eval()
-        try:
-            looked = self.look(prompts)
-            texts = beam_search(
-                BertSteps(self.writer, looked.context_BSD, looked.seen_BS),
-                looked.starts_BT,
-                self.end_id,
-                said[0].max_tokens,
-                self.beams,
-                self.min_tokens,
-            )
-        finally:
-            self.train(training)
+        looked = self.look(prompts)
+        texts = beam_search(
+            BertSteps(self.writer, looked.context_BSD, looked.seen_BS),
+            looked.starts_BT,
+            self.end_id,
+            said[0].max_tokens,
+            self.beams,
+            self.min_tokens,
+        )
         for row, ids in enumerate(texts):
             for token in ids:
                 ended = said[row].add(token)

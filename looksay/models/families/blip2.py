@@ -19,7 +19,7 @@ from looksay.errors import InputError
 from looksay.models import batching, checkpoint, ranks
 from looksay.models.answering import Reader
 from looksay.models.batching import Batch, pad
-from looksay.models.contrastive import matching_loss, negatives
+from looksay.models.contrastive import matching_loss, negatives, shown
 from looksay.models.decoding import resting
 from looksay.models.families._blip2_prompts import TEMPLATE, Blip2Prompter
 from looksay.models.language import Language
@@ -149,11 +149,10 @@ class Blip2(Spliced):
                 losses["itc"] = contrast
         if "itm" in objectives:
             chosen = negatives(to_texts_BG, to_images_BG, pictures_B, int(text.steps))
-            features_GND = ranks.gather(features_BND)
             ids_GT, seen_GT = ranks.gather_texts(ids_BT), ranks.gather_texts(seen_BT, False)
             own = ranks.own(len(ids_BT))
             pairs = (
-                torch.cat([features_BND, features_BND, features_GND[chosen.images_B]]),
+                shown(features_BND, None, None, chosen.images_B),
                 torch.cat([ids_GT[own], ids_GT[chosen.texts_B], ids_GT[own]]),
                 torch.cat([seen_GT[own], seen_GT[chosen.texts_B], seen_GT[own]]),
             )

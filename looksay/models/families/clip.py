@@ -22,8 +22,7 @@ from looksay.models.configs import config_from_json, config_to_json
 from looksay.models.contrastive import clip_loss, siglip_loss
 from looksay.models.decoding import resting
 from looksay.models.fingerprint import fingerprint
-from looksay.models.pairs import encode_pair, framed, one_per_row
-from looksay.models.prompting import image_key
+from looksay.models.pairs import encode_pair, framed, one_per_row, pictures_alone
 from looksay.models.vision import TransformersTower, new_model, pixels_of, recogniser
 from looksay.types import Example, Image
 
@@ -225,9 +224,7 @@ class Clip(nn.Module):
                 example, self.tokenizer, self.pixels, self.start_id, self.end_id, self.text.context
             )
         else:
-            images = example.conversation.images
-            keys = tuple(image_key(image) for image in images)
-            found = batching.Sequence([], [], tuple(self.pixels(image) for image in images), keys)
+            found = pictures_alone(example, self.pixels)
         targets = dict(found.targets)
         if "recognise" in objectives:
             targets |= recogniser(self.tower).targets(example)

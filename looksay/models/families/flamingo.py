@@ -223,40 +223,34 @@ class Flamingo(Spliced):
             one.stop_ids |= {self.prompter.image_id}
         return said
 
-    @torch.inference_mode()
     def _speak(
         self, options: Options, prompts: Sequence[batching.Sequence], said: Sequence[Transcript]
     ) -> Iterator[tuple[int, int]]:
-        training = self.training
-        self.eval()
-        try:
-            # Words stand at the right, as the language model lays them out.
-            batch = batching.pad(prompts, side="left").to(self.device)
-            images_IMD = self._images(batch)
-            sight = after = None
-            if images_IMD is not None:
-                sight = look(batch.ids_BT, batch.segments_BT, images_IMD, self.prompter.image_id)
-                after = sight
-            embeds_BTD = self.embed(batch.ids_BT)
-            steps = self.language.generate(
-                [row[-len(p.ids) :] for row, p in zip(embeds_BTD, prompts, strict=True)],
-                lambda row, token: said[row].add(token),
-                temperature=options.temperature,
-                top_p=options.top_p,
-                seed=options.seed,
-            )
-            rows = list(range(len(prompts)))
-            while rows:
-                for _ in rows:
-                    # Only while it works: between two words others may ask the same model.
-                    with self._looking(sight):
-                        step = next(steps)
-                    yield step
-                rows = [row for row in rows if said[row].reason is None]
-                if after is not None:
-                    sight = after.next(torch.tensor(rows, device=self.device, dtype=torch.long))
-        finally:
-            self.train(training)
+        # Words stand at the right, as the language model lays them out.
+        batch = batching.pad(prompts, side="left").to(self.device)
+        images_IMD = self._images(batch)
+        sight = after = None
+        if images_IMD is not None:
+            sight = look(batch.ids_BT, batch.segments_BT, images_IMD, self.prompter.image_id)
+            after = sight
+        embeds_BTD = self.embed(batch.ids_BT)
+        steps = self.language.generate(
+            [row[-len(p.ids) :] for row, p in zip(embeds_BTD, prompts, strict=True)],
+            lambda row, token: said[row].add(token),
+            temperature=options.temperature,
+            top_p=options.top_p,
+            seed=options.seed,
+        )
+        rows = list(range(len(prompts)))
+        while rows:
+            for _ in rows:
+                # Only while it works: between two words others may ask the same model.
+                with self._looking(sight):
+                    step = next(steps)
+                yield step
+            rows = [row for row in rows if said[row].reason is None]
+            if after is not None:
+                sight = after.next(torch.tensor(rows, device=self.device, dtype=torch.long))
 
 
 def chunk_labels(

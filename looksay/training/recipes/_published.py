@@ -62,6 +62,16 @@ def divided(batch: int, devices: int, examples_per_device: int) -> int:
     return batch // at_once
 
 
+def fitting(batch: int, devices: int, most: int) -> int:
+    """The most examples for each device at once, up to `most`, that a batch divides into. Raises InputError where
+    it does not divide into the devices."""
+    if batch % devices:
+        raise InputError(
+            f"A batch of {batch} does not divide into {devices} devices. Choose a divisor."
+        )
+    return next(count for count in range(most, 0, -1) if batch // devices % count == 0)
+
+
 def lora(stages: list[Stage], *, quantize: bool = False) -> list[Stage]:
     """The same stages with LLaVA-1.5's LoRA (QLoRA: nf4) wherever connector and language model train.
 

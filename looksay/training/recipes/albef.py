@@ -44,11 +44,11 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Albef, list[Stage]]:
     }
     model = Albef(
         tower,
-        BertLM(len(tokenizer), **common),
-        Bert(0, width_in=tower.width, cross=every, **common),
-        Pairing(tower.width, chosen.width, queue=128 * BATCH, first=False),
+        _small.awake(BertLM(len(tokenizer), **common)),
+        _small.awake(Bert(0, width_in=tower.width, cross=every, **common)),
+        _small.awake(Pairing(tower.width, chosen.width, queue=128 * BATCH, first=False)),
         tokenizer,
-        BertLM(len(tokenizer), width_in=chosen.width, cross=every, **common),
+        _small.awake(BertLM(len(tokenizer), width_in=chosen.width, cross=every, **common)),
         max_length=96,
         alpha_steps=500,
         decay=0.99,

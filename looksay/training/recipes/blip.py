@@ -49,10 +49,10 @@ def model(size: str = "mini", seed: int = 0, tower: SmallTower | None = None) ->
     }
     return Blip(
         tower,
-        BertLM(width_in=tower.width, decodes=True, **common),
+        _small.awake(BertLM(width_in=tower.width, decodes=True, **common)),
         tokenizer,
-        Pairing(tower.width, chosen.width, queue=64 * BATCH, first=False),
-        BertLM(width_in=chosen.width, **common),
+        _small.awake(Pairing(tower.width, chosen.width, queue=64 * BATCH, first=False)),
+        _small.awake(BertLM(width_in=chosen.width, **common)),
         prompt="",
         max_length=96,
         ramp_steps=1000,

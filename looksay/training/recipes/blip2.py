@@ -15,7 +15,7 @@ from looksay.models.families.blip2 import FIRST, Blip2
 from looksay.models.language import Language
 from looksay.models.qformer import QFormer, QFormerText
 from looksay.training.recipes import _small
-from looksay.training.recipes._published import Outline, divided, published
+from looksay.training.recipes._published import Outline, divided, fitting, published
 from looksay.training.recipes.simvlm import Bare
 from looksay.training.stages import Stage
 
@@ -78,12 +78,15 @@ def scenes(
 
 
 def over(tower: Any, language: Language, tokenizer: Any, size: str = "mini") -> Blip2:
-    """A new Q-Former between a tower and a language model that are there."""
+    """A new Q-Former between a tower and a language model that are there. Scenes have five objects at most, so
+    half of the paper's queries serve."""
     chosen = _small.size(size)
     shape = {"width": chosen.width, "layers": chosen.layers, "inner": chosen.hidden}
-    queries = QFormer(tower.width, language.width, heads=chosen.heads, cross_every=1, **shape)
+    queries = QFormer(
+        tower.width, language.width, queries=16, heads=chosen.heads, cross_every=1, **shape
+    )
     text = QFormerText.over(tokenizer, positions=64, length=64, embedding=chosen.width, **shape)
-    return Blip2(tower, queries, tokenizer, text, language)
+    return Blip2(tower, _small.awake(queries), tokenizer, _small.awake(text), language)
 
 
 def joining(seed: int = 0, *, first_stage: bool = True, itg: bool = True) -> list[Stage]:
@@ -91,9 +94,9 @@ def joining(seed: int = 0, *, first_stage: bool = True, itg: bool = True) -> lis
     told: dict[talks.Kind, float] = {"caption": 0.5, "description": 0.5}
     represent = Stage(
         "represent",
-        trains={"connector": 1e-3, "text": 1e-3},
+        trains={"connector": 2e-3, "text": 2e-3},
         objectives=tuple(name for name in FIRST if itg or name != "itg"),
-        data=talks.read(seed, mix=told, **_small.SHOWN),
+        data=talks.read(seed, mix={"caption": 1.0}, **_small.SHOWN),
         steps=1500,
         examples_per_batch=BATCH,
         pack=False,
@@ -129,11 +132,16 @@ def paper(
     tower and Q-Former.
 
     The paper takes pictures of 490 px for questions, and shows them to the Q-Former too; neither is done here.
-    Fewer devices split a batch into several, whose pairs are then no negatives of each other: contrast learns
-    less. Captions are learned without the user's words. Raises InputError where a batch does not divide.
+    A device takes at most `examples_per_device` at once: of each batch as many as it divides into. Fewer devices
+    split a batch into several, whose pairs are then no negatives of each other: contrast learns less. Captions are
+    learned without the user's words. Raises InputError where a batch does not divide into the devices.
     """
+
+    def split(batch: int) -> dict[str, Any]:
+        each = fitting(batch, devices, examples_per_device)
+        return {"examples_per_batch": each, "accumulate": divided(batch, devices, each)}
+
     common: dict[str, Any] = {
-        "examples_per_batch": examples_per_device,
         "pack": False,
         "betas": (0.9, 0.98),
         "weight_decay": 0.05,
@@ -147,9 +155,9 @@ def paper(
             objectives=FIRST,
             data=pairs,
             steps=250_000,
-            accumulate=divided(first, devices, examples_per_device),
             warmup=2_000 / 250_000,
             floor=0.1,
+            **split(first),
             **common,
         ),
         Stage(
@@ -158,17 +166,23 @@ def paper(
             objectives=("prefix_lm",),
             data=Bare(pairs),
             steps=80_000,
-            accumulate=divided(second, devices, examples_per_device),
             warmup=2_000 / 80_000,
             floor=0.5,
+            **split(second),
             **common,
         ),
     ]
     if questions is not None:
         both = {"tower": 1e-5, "connector": 1e-5}
-        split: dict[str, Any] = {"devices": devices, "examples_per_device": examples_per_device}
         answers = published(
-            "questions", questions, both, batch=128, epochs=5, template=None, **split
+            "questions",
+            questions,
+            both,
+            batch=128,
+            epochs=5,
+            devices=devices,
+            examples_per_device=fitting(128, devices, examples_per_device),
+            template=None,
         )
         stages.append(replace(answers, weight_decay=0.05, warmup=0.0))
     return stages

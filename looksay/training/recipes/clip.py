@@ -42,19 +42,19 @@ def scenes(size: str = "mini", seed: int = 0, loss: Loss = "softmax") -> tuple[C
     torch.manual_seed(seed)
     tokenizer = _small.tokenizer()
     tower, text = _small.seeing(size), _text(size, tokenizer)
-    heads = Heads(tower.width, text.width, 256, loss, pool=512)
+    heads = Heads(tower.width, text.width, 256, loss, pool=1024)
     before = [] if size == "mini" else [_small.tower_stage(seed)]
     return Clip(tower, text, heads, tokenizer), [*before, pairs_stage(seed)]
 
 
-def pairs_stage(seed: int, steps: int = 600) -> Stage:
+def pairs_stage(seed: int, steps: int = 1500) -> Stage:
     """Contrast over captions, of each scene one of five, so that no word can be left out, and over what names one
     group alone: from whole captions "a dog and a cat" becomes a place of its own, with "a dog" nowhere near it."""
     return Stage(
         "pairs",
         trains={"text": 3e-3, "heads": 2e-3},
         objectives=("itc",),
-        data=talks.read(seed, mix={"caption": 0.5, "mention": 0.5}, **_small.SHOWN),
+        data=talks.read(seed, mix={"caption": 0.4, "mention": 0.6}, **_small.SHOWN),
         cache_features=True,
         steps=steps,
         examples_per_batch=128,

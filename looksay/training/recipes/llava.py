@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from looksay.data.dataset import Source
 from looksay.data.sources import scenes as talks
+from looksay.data.sources.drawing import Curriculum
 from looksay.models.connectors import Linear
 from looksay.models.families.llava import Llava, llava_7b, llava_13b
 from looksay.training.recipes import _small
@@ -31,21 +32,26 @@ def scenes(size: str = "mini", seed: int = 0, connector: Any = Linear) -> tuple[
     return model, [_small.tower_stage(seed), _small.language_stage(seed), *joining(seed)]
 
 
-def joining(seed: int = 0) -> list[Stage]:
-    """The stages over a tower and a language model that are there: ground, align, instruct.
+def joining(seed: int = 0, **shown: Unpack[Curriculum]) -> list[Stage]:
+    """The stages over a tower and a language model that are there: ground, align, instruct. `shown` changes what all
+    of them show: with `pictures` features are computed once.
 
     What a published system downloads, `tower` and `language` make; the second is held to the text-only
     oracle before anything visual is built on it. `ground` is not in the paper: a CLIP tower has met words
     in its own training, this one has not, and without it captions alone teach the connector nothing.
     """
+    reading: Curriculum = {"sign_share": 0.5, "invented": 0.7, **shown}
+    usual: Curriculum = {"sign_share": 0.3, "invented": 0.5, **shown}
+    known = "pictures" in shown
     return [
         Stage(
             "ground",
             trains={"connector": 4e-3},
             objectives=("ground",),
-            data=talks.read(seed + 4, mix={"picture": 1.0}, sign_share=0.5, invented=0.7),
+            data=talks.read(seed + 4, mix={"picture": 1.0}, **reading),
             steps=800,
             examples_per_batch=32,
+            cache_features=known,
             weight_decay=0.01,
         ),
         # Slowly from here on: at 1e-3 the vectors left the words that `ground` had led them to (cosine 0.57 at
@@ -53,8 +59,9 @@ def joining(seed: int = 0) -> list[Stage]:
         Stage(
             "align",
             trains={"connector": 2e-4},
-            data=talks.read(seed + 2, mix={"description": 1.0}, sign_share=0.3, invented=0.5),
+            data=talks.read(seed + 2, mix={"description": 1.0}, **usual),
             steps=200,
+            cache_features=known,
             **_small.SPEAKING,
         ),
         Stage(
@@ -63,10 +70,10 @@ def joining(seed: int = 0) -> list[Stage]:
             data=talks.read(
                 seed + 3,
                 mix={"everything": 0.7, "description": 0.25, "choice": 0.05},
-                sign_share=0.3,
-                invented=0.5,
+                **usual,
             ),
             steps=4500,
+            cache_features=known,
             **_small.SPEAKING,
         ),
     ]

@@ -21,6 +21,14 @@ PUBLISHED = {"3b": pali_3b, "15b": pali_15b, "17b": pali_17b}
 """The model before training, by size: mT5 as released, and an open tower in the place of the paper's."""
 VOCABULARY = 2560
 """Words of two languages, Korean ones with the particles that hang on them."""
+CARD: dict[str, Any] = {
+    "languages": list(languages.TONGUES),
+    "describe": {
+        code: tongue.queries["description"].format(language=tongue.names[code])
+        for code, tongue in languages.TONGUES.items()
+    },
+}
+"""What the card of a model of scenes says: its languages, and how it is asked for a description in each."""
 VITS: dict[str, dict[str, int]] = {
     "G": {"hidden_size": 1664, "intermediate_size": 8192, "num_hidden_layers": 48},
     "e": {"hidden_size": 1792, "intermediate_size": 15360, "num_hidden_layers": 56},
@@ -59,7 +67,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Pali, list[Stage]]:
         replace(
             _small.language_stage(seed), data=Mixture([(lists, 0.6), (translations, 0.4)], seed)
         ),
-        next(stage for stage in llava.joining(seed) if stage.name == "ground"),
+        next(stage for stage in llava.joining(seed, **_small.SHOWN) if stage.name == "ground"),
         Stage(
             "main",
             trains={"connector": 2e-4, "language": 2e-3},
@@ -75,16 +83,19 @@ def paper(
     main: Source,
     high: Source | None = None,
     *,
+    size: str = "17b",
     devices: int = 64,
     examples_per_device: int = 16,
 ) -> list[Stage]:
     """The paper's stages (section 3.3): one epoch at 224 px with the tower frozen, then 10,000 steps of all
     weights at 588 px, for the model of `looksay.models.families.pali.enlarged(model, 588)`: a run of its
-    own, which only PaLI-17B was given.
+    own, which only PaLI-17B was given. Of the other sizes there is no such stage, whatever `high` is.
 
     Batches of 4,096 and 1,024, recalled. Adafactor at 1e-2 is AdamW at 1e-4 here (1e-5 for all weights): ours,
-    as are the settings of `published`. Raises InputError where a batch does not divide.
+    as are the settings of `published`. Raises InputError where a batch does not divide, UnknownName for a size.
     """
+    if size not in PUBLISHED:
+        raise UnknownName("published size of pali", size, PUBLISHED)
     split: dict[str, Any] = {
         "devices": devices,
         "examples_per_device": examples_per_device,
@@ -92,7 +103,7 @@ def paper(
     }
     both = {"connector": 1e-4, "language": 1e-4}
     stages = [published("main", main, both, batch=4096, epochs=1, **split)]
-    if high is not None:
+    if high is not None and size == "17b":
         every = {"tower": 1e-5, "connector": 1e-5, "language": 1e-5}
         stage = published("high", high, every, batch=1024, epochs=1, **split)
         stages.append(replace(stage, steps=10_000))
