@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from looksay.training.stages import Stage
     from looksay.types import Example
 
-STEPS = 400
+STEPS = 1600
 _QUESTIONS = Figure("questions", "all questions")
 _PAPER = "Alayrac et al., Flamingo: a Visual Language Model for Few-Shot Learning, 2022"
 _ADDRESS = "https://arxiv.org/abs/2204.14198"
