@@ -7,8 +7,10 @@ the hub's cache holds tiny checkpoints under the names that the text uses.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -315,3 +317,17 @@ def test_links_between_pages_lead_somewhere() -> None:
             re.sub(r"```.*?```|`[^`]*`", "", page.read_text("utf-8"), flags=re.S),
         ):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.local
+def test_measured_tables_in_cards_are_those_of_the_committed_results() -> None:
+    pytest.importorskip("torch", reason="the extra local is not installed")
+    script = runpy.run_path(str(ROOT / "benchmarks" / "families.py"))
+    results = sorted((ROOT / "docs" / "families").glob("*.json"))
+    assert results
+    for file in results:
+        found = json.loads(file.read_text("utf-8"))
+        assert found["share"] == 1
+        card = cards()[script["TRIALS"][file.stem].family]
+        assert script["table"](found) in card
+        assert found["command"] in card
