@@ -122,7 +122,10 @@ def train(
     """Train a model on scenes or on your own data. The same command goes on where it was broken off."""
     from looksay import plugins
 
-    recipe = plugins.load(RECIPES, family, "recipe")
+    try:
+        recipe = plugins.load(RECIPES, family, "recipe")
+    except ImportError as error:
+        raise MissingDependency("Training", "train", error.name or "torch") from error
     if plan:
         _plan(
             recipe,

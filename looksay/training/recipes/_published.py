@@ -131,6 +131,7 @@ def like(
             overlong="cut",
             gate=None,
             trains={**new, **stage.trains},
+            cache_features=stage.cache_features and "tower" not in new,
         )
         for stage in kept
         if stage.name != "language"
