@@ -12,23 +12,22 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from looksay import plugins
 from looksay.claims import released
+from looksay.claims.base import Figure
 from looksay.claims.build import Trainer
 from looksay.claims.flamingo import one_each
 from looksay.claims.measuring import FOUND_FIRST, Asking, Retrieving, Task, only
+from looksay.claims.run import drawn
 from looksay.claims.verdict import weighed
 from looksay.data.reading import write
-from looksay.evaluation import benchmark as benchmarks
-from looksay.evaluation import embedding, measures
-from looksay.evaluation import run as running
+from looksay.evaluation import measures
 
 FOUND = (FOUND_FIRST, "noun recall, same background")
 TOLD = ("object recall", "CHAIRi", "CHAIRs", "strictly correct", "CIDEr-D")
-SHORT = tuple(f"in short: {name}" for name in TOLD)
 ASKED = ("questions: all questions",)
 
 
@@ -90,62 +89,40 @@ TRIALS = {
 
 
 def trained(trial, size, seed, out, device, share):
-    """The folder after each stage, and what each took."""
+    """The folder of each stage's model, and what each took."""
     recipe = plugins.load("looksay.training.recipes", trial.family, "recipe")
     trainer = Trainer(out / "stages", size, seed, released.ALONE, share, {"device": device})
-    places = {}
-    for count, stage in enumerate(recipe.scenes(size, seed, **trial.options)[1], 1):
-        if stage.name not in released.ALONE:
-            model, stages = recipe.scenes(size, seed, **trial.options)
-            places[stage.name] = trainer(model, stages[:count])
-    return places, [took(one) for one in trainer.done.values()]
-
-
-def took(stage):
-    return {
-        "stage": stage.name,
-        "steps": stage.steps,
-        "seconds": stage.seconds,
-        "machine": stage.machine,
-    }
-
-
-def tasks(scenes, out, device):
-    """The items of each benchmark, read once."""
-    found = {}
-    for name in {one.benchmark for trial in TRIALS.values() for one in trial.measured}:
-        bench, variant = benchmarks.load(name)
-        items = benchmarks.checked(bench.read(Path(), variant), name)
-        limited = embedding.limited if hasattr(bench, "score_embeddings") else running.limited
-        found[name] = Task(name, bench, limited(items, scenes), out, device)
-    return found
+    trainer(*recipe.scenes(size, seed, **trial.options))
+    done = trainer.done.values()
+    return {one.name: trainer.folder / one.key for one in done}, [asdict(one) for one in done]
 
 
 def measure(name, trial, seeds, size, scenes, out, device, share):
-    known = tasks(scenes, out, device)
-    each, spent = {}, {}
-    for seed in seeds:
-        places, spent[seed] = trained(trial, size, seed, out, device, share)
-        for one in trial.measured:
-            task = known[one.benchmark]
-            result = one.how(places[one.stage], task)
-            for figure in result.figures:
-                label = ": ".join(filter(None, (figure.measure.name, figure.measure.kind)))
-                if label in one.figures:
-                    each.setdefault((one.name + label, one.benchmark), []).append(figure.measure)
-    clusters = {
-        key: {item.id: item.image for item in task.items if item.image}
-        for key, task in known.items()
-    }
+    models = {seed: trained(trial, size, seed, out, device, share) for seed in seeds}
     rows = []
-    for (label, bench), several in each.items():
-        mean = measures.interval(
-            weighed([(1 / len(several), one) for one in several]), clusters[bench]
-        )
-        own = [measures.interval(one, clusters[bench], samples=1).value for one in several]
-        rows.append(
-            {"figure": label, "mean": mean.value, "low": mean.low, "high": mean.high, "seeds": own}
-        )
+    for one in trial.measured:
+        bench, items = drawn(one.benchmark, scenes)
+        task = Task(one.benchmark, bench, items, out, device)
+        clusters = {item.id: item.image for item in items if item.image}
+        each = {}
+        for places, _ in models.values():
+            for figure in one.how(places[one.stage], task).figures:
+                label = str(Figure(figure.measure.name, figure.measure.kind))
+                if label in one.figures:
+                    each.setdefault(one.name + label, []).append(figure.measure)
+        for label, several in each.items():
+            whole = weighed([(1 / len(several), measure) for measure in several])
+            mean = measures.interval(whole, clusters)
+            own = [measures.interval(m, clusters, samples=1).value for m in several]
+            rows.append(
+                {
+                    "figure": label,
+                    "mean": mean.value,
+                    "low": mean.low,
+                    "high": mean.high,
+                    "seeds": own,
+                }
+            )
     return {
         "name": name,
         "size": size,
@@ -154,7 +131,7 @@ def measure(name, trial, seeds, size, scenes, out, device, share):
         "share": share,
         "command": f"python benchmarks/families.py {name} --seeds {','.join(map(str, seeds))}",
         "rows": rows,
-        "spent": spent,
+        "spent": {seed: stages for seed, (_, stages) in models.items()},
     }
 
 

@@ -7,9 +7,9 @@ a round, and the median round counts. Tower and language model are new: what the
 
 known   the resting tower's features are there from an earlier round, as they are after the first 12,288 pictures;
 once    the tower sees each picture of the batch once, whatever the objectives;
-slow    as in the published code of ALBEF and BLIP, the momentum tower sees each picture as well, without a graph;
-graph   the same with a graph, which nothing needs;
-anew    matching encodes its negatives anew: the tower sees twice as many pictures.
+twice   the tower sees each once more without a graph: as the momentum tower does in the published code of ALBEF and
+        BLIP, rested or not, and as a matching loss does that encodes its negatives anew;
+graph   the same with a graph, which nothing needs.
 """
 
 from __future__ import annotations
@@ -35,35 +35,25 @@ STAGES = {
     "simvlm": "prefix",
     "pali": "main",
 }
-MATCHING, MOMENTUM = ("albef", "blip", "blip2"), ("albef", "blip")
+MATCHING = ("albef", "blip", "blip2")
 
 
 def arms(name):
     if name == "simvlm":
         return ("once",)  # it has no tower that rests
-    more = (
-        *(["slow", "graph"] if name in MOMENTUM else []),
-        *(["anew"] if name in MATCHING else []),
-    )
-    return ("known", "once", *more)
+    return ("known", "once", *(("twice", "graph") if name in MATCHING else ()))
 
 
-def seen(model, batch, arm):
-    """The batch with the features that the arm has made of it; the rest of its work is thrown away."""
+def looked(model, batch, arm):
+    """The batch, with the features that the arm has made of it; a second look is thrown away."""
     if arm == "once":
         return batch
     with torch.no_grad():
         features = model.tower(batch.pixels_ICHW)
-    if arm == "slow":
-        with torch.no_grad():
-            model.tower(batch.pixels_ICHW)
-    elif arm == "graph":
-        model.tower.requires_grad_(True)
+    model.tower.requires_grad_(arm == "graph")
+    with torch.set_grad_enabled(arm == "graph"):
         model.tower(batch.pixels_ICHW)
-        model.tower.requires_grad_(False)
-    elif arm == "anew":
-        with torch.no_grad():
-            model.tower(batch.pixels_ICHW)
+    model.tower.requires_grad_(False)
     return replace(batch, features_IND=features)
 
 
@@ -89,7 +79,7 @@ def measured(name, size, steps, rounds):
         for arm in times:
             began = time.process_time()
             for step in range(steps):
-                batch = known[step] if arm == "known" else seen(model, batches[step], arm)
+                batch = known[step] if arm == "known" else looked(model, batches[step], arm)
                 losses = model(batch, stage.objectives)
                 sum(loss for loss in losses.values() if loss.requires_grad).backward()
                 set_rates(steps_of, stage, step)

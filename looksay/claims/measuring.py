@@ -207,17 +207,11 @@ def encoder_of(place: Path, device: str, matches: bool = False) -> LocalMatcher:
 
     options = LoadOptions(device=device, dtype="float32")
     model, content, fingerprint = local.opened(place.name, place, options)
-    wanted = (
-        {"embed_images": "embed", "match": "embed and match"}
-        if matches
-        else {"embed_images": "embed"}
-    )
-    for method, what in wanted.items():
-        if not hasattr(model, method):
-            raise InputError(
-                f"{place} is a {content['family']}, which does not {what} pictures and texts. Expected a family that "
-                "does, such as blip or blip2."
-            )
+    if not hasattr(model, "embed_images") or (matches and not hasattr(model, "match")):
+        raise InputError(
+            f"{place} is a {content['family']}, which does not embed{' and match' if matches else ''} pictures and "
+            "texts. Expected a family that does, such as blip or blip2."
+        )
     if hasattr(model, "embed_queries"):
         model, fingerprint = _Queries(model), f"{fingerprint}-queries"
     return LocalMatcher(place.name, fingerprint, model, DEFAULT[model.device.type])

@@ -46,7 +46,7 @@ def reproduce(
     below 1 every stage is cut short: a trial, which shows that all is in place. `how` goes to the training loop.
     Raises InputError where the benchmark has no such figure, BackendError where an answer is missing.
     """
-    bench, items = _items(claim.benchmark, scenes)
+    bench, items = drawn(claim.benchmark, scenes)
     task = Task(claim.benchmark, bench, items, folder, device)
     models: list[Model] = []
     results: dict[tuple[str, int], Result] = {}
@@ -93,7 +93,8 @@ def reproduce(
 
 
 @lru_cache(maxsize=1)
-def _items(name: str, pictures: int) -> tuple[Benchmark, list[Item]]:
+def drawn(name: str, pictures: int) -> tuple[Benchmark, list[Item]]:
+    """A benchmark that needs no files, and its items about the first so many pictures. Raises InputError for others."""
     found, variant = benchmarks.load(name)
     if found.CARD.needs:
         raise InputError(f"Claims are tested on what is drawn here; {name} needs files.")

@@ -39,6 +39,13 @@ SPEAKING: dict[str, Any] = {
     "weight_decay": 0.01,
 }
 """What the stages of a small language model share."""
+PAIRS: dict[str, Any] = {
+    "pack": False,
+    "cache_features": True,
+    "warmup": 0.05,
+    **{key: SPEAKING[key] for key in ("optimizer", "betas", "weight_decay")},
+}
+"""What stages share that compare the pictures and texts of a batch over a tower that rests."""
 SHOWN: Curriculum = {
     "sign_share": 0.3,
     "invented": 0.5,

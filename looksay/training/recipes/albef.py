@@ -54,13 +54,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Albef, list[Stage]]:
         decay=0.99,
     )
     before = [] if size == "mini" else [_small.tower_stage(seed)]
-    learning: dict[str, Any] = {
-        "examples_per_batch": BATCH,
-        "pack": False,
-        "cache_features": True,
-        "warmup": 0.05,
-        **{k: _small.SPEAKING[k] for k in ("optimizer", "betas", "weight_decay")},
-    }
+    learning: dict[str, Any] = {"examples_per_batch": BATCH, **_small.PAIRS}
     return model, [
         *before,
         Stage(

@@ -20,13 +20,7 @@ PUBLISHED = {"base": blip_base, "large": blip_large}
 """The model of the paper before training: ViT-B/16 or ViT-L/16 and BERT-base."""
 BATCH = 64
 """Pairs of a batch on scenes: a row's hard negatives come from it."""
-LEARNING: dict[str, Any] = {
-    "examples_per_batch": BATCH,
-    "pack": False,
-    "cache_features": True,
-    "warmup": 0.05,
-    **{k: _small.SPEAKING[k] for k in ("optimizer", "betas", "weight_decay")},
-}
+LEARNING: dict[str, Any] = {"examples_per_batch": BATCH, **_small.PAIRS}
 """What the stages on scenes share."""
 
 

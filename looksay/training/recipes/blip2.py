@@ -99,10 +99,7 @@ def joining(seed: int = 0, *, first_stage: bool = True, itg: bool = True) -> lis
         data=talks.read(seed, mix={"caption": 1.0}, **_small.SHOWN),
         steps=1500,
         examples_per_batch=BATCH,
-        pack=False,
-        cache_features=True,
-        warmup=0.05,
-        **{key: _small.SPEAKING[key] for key in ("optimizer", "betas", "weight_decay")},
+        **_small.PAIRS,
     )
     generate = Stage(
         "generate",
