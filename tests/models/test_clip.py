@@ -332,4 +332,8 @@ def test_the_recipe_for_scenes_trains_what_its_stages_say(tmp_path: Path) -> Non
     assert all(name.startswith("recognise/") for name in told[0])
     example = few[1].data.example(0)
     shown = example.conversation.images
-    assert torch.equal(after.scores(shown, ["A dog."]), model.scores(shown, ["A dog."]))
+    trained, kept = model.state_dict(), after.state_dict()
+    assert trained.keys() == kept.keys()
+    assert all(torch.equal(trained[name], kept[name]) for name in trained)
+    # The same weights elsewhere in memory round differently in the last bit.
+    torch.testing.assert_close(after.scores(shown, ["A dog."]), model.scores(shown, ["A dog."]))
