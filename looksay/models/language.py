@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from looksay.errors import InputError
+from looksay.models import segments
 from looksay.models.configs import config_from_json, config_to_json
 from looksay.models.decoding import pick, seeded
 from looksay.models.fingerprint import fingerprint, is_adapter
 
 _NOT_A_PLAIN_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale")
-_DENSE = frozenset({"sdpa", "eager"})
+_DENSE = frozenset({"sdpa", "eager", segments.SEGMENTS})
 """Attention implementations that take a mask of our own; the others find packing from the positions."""
 
 
@@ -46,6 +47,7 @@ class Language(nn.Module):
         self.model: Any = model
         self.base, self.digest = base, digest
         self._as_released = self.fingerprint if base is not None else None
+        segments.register()
         if attention is not None:
             self.model.set_attn_implementation(attention)
         takes = inspect.signature(self.decoder.forward).parameters
@@ -102,17 +104,22 @@ class Language(nn.Module):
         segments_BT: Tensor,
         positions_BT: Tensor,
         labels_BT: Tensor | None = None,
+        rows: bool = False,
     ) -> Tensor:
         """What the output layer reads, BTD: causal, and no segment sees another.
 
-        `labels_BT` is for models with an encoder (`Seq2Seq`). `segments_BT` numbers the examples of a row from 1, 0 is padding behind them. Where each row is
-        one example no mask is needed at all: padding stands behind everything that counts.
+        `labels_BT` is for models with an encoder (`Seq2Seq`). `segments_BT` numbers the examples of a row
+        from 1, 0 is padding behind them. Where each row is one example no mask is needed at all: padding
+        stands behind everything that counts. Attention "segments" takes packed rows as one row without
+        padding; `rows` forbids it, for layers between those of the model that know places by row.
         """
         steps = embeds_BTD.shape[1]
         if int(segments_BT.max()) <= 1 and _pads_behind(segments_BT):
             positions, mask = torch.arange(steps, device=embeds_BTD.device)[None], None
         else:
             self._check_packable(*embeds_BTD.shape[:2])
+            if self.attention == segments.SEGMENTS and not rows:
+                return self._hidden_flat(embeds_BTD, segments_BT, positions_BT)
             positions = positions_BT
             mask = self._mask(segments_BT, embeds_BTD.dtype) if self.attention in _DENSE else None
         output = self.decoder(
@@ -122,6 +129,17 @@ class Language(nn.Module):
             **self._places(positions),
         )
         return cast(Tensor, output.last_hidden_state)
+
+    def _hidden_flat(self, embeds_BTD: Tensor, segments_BT: Tensor, positions_BT: Tensor) -> Tensor:
+        flat = segments.flat(segments_BT)
+        output = self.decoder(
+            inputs_embeds=flat.row(embeds_BTD),
+            attention_mask=segments.nowhere(embeds_BTD),
+            cu_seq_lens_q=flat.bounds,
+            use_cache=False,
+            **self._places(flat.row(positions_BT)),
+        )
+        return flat.rows(output.last_hidden_state)
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:
         """Scores BTV of the next word."""
@@ -141,7 +159,7 @@ class Language(nn.Module):
         steps = segments_BT.shape[1]
         causal_TT = torch.ones(steps, steps, dtype=torch.bool, device=segments_BT.device).tril()
         seen_BTT = (segments_BT[:, :, None] == segments_BT[:, None, :]) & causal_TT
-        if self.attention == "sdpa":
+        if self.attention != "eager":
             return seen_BTT[:, None]
         added = torch.zeros_like(seen_BTT, dtype=dtype)
         return added.masked_fill(~seen_BTT, torch.finfo(dtype).min)[:, None]

@@ -41,8 +41,11 @@ class Seq2Seq(Language):
         segments_BT: Tensor,
         positions_BT: Tensor,
         labels_BT: Tensor | None = None,
+        rows: bool = False,
     ) -> Tensor:
-        """What the output layer reads, BTD, one place before each labelled id, and 0 elsewhere."""
+        """What the output layer reads, BTD, one place before each labelled id, and 0 elsewhere.
+
+        Examples are read one by one, so `rows` changes nothing."""
         if labels_BT is None:
             raise ValueError("an encoder-decoder needs the labels, which part its text in two")
         spans = list(_answers(labels_BT, segments_BT))
@@ -67,13 +70,13 @@ class Seq2Seq(Language):
             use_cache=False,
         )
         found_EAD = self._scaled(output.last_hidden_state)
-        rows = torch.cat([torch.full((end - at,), row) for row, _, at, end in spans])
+        inside = torch.cat([torch.full((end - at,), row) for row, _, at, end in spans])
         places = torch.cat([torch.arange(at - 1, end - 1) for _, _, at, end in spans])
         values = torch.cat(
             [found_EAD[e, : end - at] for e, (_, _, at, end) in enumerate(spans)]
         ).to(hidden_BTD.dtype)
         device = hidden_BTD.device
-        return hidden_BTD.index_put((rows.to(device), places.to(device)), values)
+        return hidden_BTD.index_put((inside.to(device), places.to(device)), values)
 
     @torch.inference_mode()
     def generate(

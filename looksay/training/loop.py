@@ -69,8 +69,8 @@ def train(
     the losses. Every `save_every` steps the run's state is written: the same call goes on from there
     and ends with the same numbers as an unbroken run (on one kind of machine). `precision` is auto
     (bf16 on an accelerator that has it), bf16 or fp32; what learns is held in fp32 either way.
-    `compile` has torch compile the layers (about twice as fast for a small model on a CPU, where it
-    needs a C++ compiler); `workers` processes encode examples (0: a thread). `features` is a folder for cached features.
+    `compile` has torch compile the layers (on a CPU it needs a C++ compiler); `workers` processes encode
+    examples (0: a thread). `features` is a folder for cached features.
     Under torchrun each process trains its share of the same steps; with `shard` it also holds only its
     share of weights, gradients and optimiser state, and the model that is returned lies on the CPU.
     Raises InputError for a plan that does not fit the model or the folder, TrainingError where a loss

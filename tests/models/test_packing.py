@@ -68,7 +68,7 @@ def loss_and_gradients(model, batch):
     return loss.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager", "segments"])
 @pytest.mark.parametrize("language", ["llama", "qwen2", "opt"])
 def test_packed_loss_and_gradients_equal_unpacked(language: str, attention: str) -> None:
     model = tiny_llava(language=language, attention=attention)
@@ -86,8 +86,9 @@ def test_packed_loss_and_gradients_equal_unpacked(language: str, attention: str)
         assert torch.allclose(ours, theirs, rtol=1e-3, atol=2e-6)
 
 
-def test_no_example_of_a_row_sees_another() -> None:
-    model = tiny_llava()
+@pytest.mark.parametrize("attention", ["sdpa", "segments"])
+def test_no_example_of_a_row_sees_another(attention: str) -> None:
+    model = tiny_llava(attention=attention)
     one, two, three = sequences(model)[2:5]
     other = Sequence([9] * len(two.ids), two.labels, ())
     two = Sequence([i if i != model.prompter.image_id else 8 for i in two.ids], two.labels, ())
@@ -100,6 +101,38 @@ def test_no_example_of_a_row_sees_another() -> None:
     assert torch.equal(before[:, -last:], after[:, -last:])
     assert not torch.allclose(before[:, first:-last], after[:, first:-last])
     assert torch.allclose(before[:, -last:], alone, atol=1e-5)
+
+
+def test_examples_of_a_row_meet_the_kernel_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What makes it fast: no mask, no padding, and no place of one example beside one of another."""
+    model = tiny_llava(attention="segments")
+    seen = []
+    kernel = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(query, key, value, attn_mask=None, is_causal=False, **options):
+        seen.append((query.shape[2], key.shape[2], attn_mask, is_causal))
+        return kernel(query, key, value, attn_mask=attn_mask, is_causal=is_causal, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    one, two, three = sequences(model)[2:5]
+    batch = collate([[one, two], [three]])
+    model.language.hidden(model.language.embed(batch.ids_BT), batch.segments_BT, batch.positions_BT)
+    each = [(len(s.ids), len(s.ids), None, True) for s in (one, two, three)]
+    assert seen == each * model.language.config.num_hidden_layers
+
+
+def test_a_model_that_hides_where_examples_end_computes_no_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its attention would let examples see each other in silence."""
+    model = tiny_llava(attention="segments")
+    attention = type(model.language.model.model.layers[0].self_attn)
+    forward = attention.forward
+    monkeypatch.setattr(
+        attention, "forward", lambda self, *a, cu_seq_lens_q=None, **k: forward(self, *a, **k)
+    )
+    one, two = sequences(model)[3:5]
+    assert model(collate([[one, two]]))["lm"].isnan()
 
 
 def test_left_padding_and_rows_without_ids() -> None:

@@ -133,7 +133,7 @@ class Flamingo(Spliced):
             embeds_BTD = embeds_BTD + self._idle()
         with self._looking(sight):
             return self.language.hidden(
-                embeds_BTD, batch.segments_BT, batch.positions_BT, batch.labels_BT
+                embeds_BTD, batch.segments_BT, batch.positions_BT, batch.labels_BT, rows=True
             )
 
     def embed(self, ids_BT: Tensor, images_IMD: Tensor | None = None) -> Tensor:
