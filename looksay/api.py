@@ -18,7 +18,7 @@ from looksay.backends import presets
 from looksay.backends.base import Backend, LoadOptions
 from looksay.backends.loading import load as load_backend
 from looksay.describing import prompts, rules
-from looksay.describing.run import Describer, DescribeReport, Estimate, Event, Which
+from looksay.describing.run import Describer, DescribeReport, Event, Which
 from looksay.errors import BackendError, InputError, UnknownName
 from looksay.library import catalog as catalog_file
 from looksay.library import texts_csv
@@ -29,6 +29,7 @@ from looksay.library.export import Row
 from looksay.library.pages import Context
 from looksay.library.records import Target, Words
 from looksay.library.scan import Progress, Scanner, ScanReport, count
+from looksay.spending import Estimate
 from looksay.types import Options
 
 
@@ -184,8 +185,9 @@ class Library:
         self, kinds: Collection[str], path: str | Path | None = None
     ) -> Iterator[tuple[str, str, str]]:
         """(page, image, kind) of what stands where: kinds are missing, empty, decorative, text, variable,
-        and elsewhere (images on pages that are no files of the library). A photo for itself has page ""."""
-        known = ("missing", "empty", "decorative", "text", "variable", "elsewhere")
+        elsewhere (images on pages that are no files of the library), and noted (a model's words that nobody
+        decided on and that have notes, which are told with the kind). A photo for itself has page ""."""
+        known = ("missing", "empty", "decorative", "text", "variable", "elsewhere", "noted")
         for kind in kinds:
             if kind not in known:
                 raise UnknownName("kind of alt text", kind, known)
@@ -193,6 +195,10 @@ class Library:
             yield target.page, target.path, target.source
         if "elsewhere" in kinds:
             yield from self.catalog.elsewhere()
+        if "noted" in kinds:
+            for target, words in self.targets(path):
+                if words.notes and words.state in ("ai", "draft"):
+                    yield target.page, target.path, f"noted ({', '.join(words.notes)})"
 
     def show(self, photo: str | Path) -> list[dict[str, Any]]:
         """Everything ever said, decided and written about a photo, oldest first."""

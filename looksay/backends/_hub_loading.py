@@ -11,7 +11,8 @@ from typing import Any
 from looksay.backends import _device
 from looksay.backends._hub_asking import CAPTIONERS, Captioner, load_processor
 from looksay.backends._hub_source import fingerprint, locate, read_json, sees
-from looksay.backends.base import LoadOptions
+from looksay.backends.base import LoadOptions, searches
+from looksay.backends.encoders import ARCHITECTURES
 from looksay.errors import BackendError, InputError, LooksayError, MissingDependency
 
 QUANTIZATIONS: dict[str, dict[str, Any]] = {
@@ -116,12 +117,16 @@ def _check_type(model: str, model_type: str, config: dict[str, Any], trust: bool
     )
 
     own_code = "auto_map" in config
+    found = f"hub:{model} is of the type {model_type!r}"
+    if ARCHITECTURES.intersection(config.get("architectures") or ()):
+        raise BackendError(
+            f"{found}, which writes no text about images. {searches(f'hub:{model}')}"
+        )
     # The second list has models that hear as well, and some that only hear.
     if model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES or (own_code and trust):
         return
     if model_type in MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES and sees(config):
         return
-    found = f"hub:{model} is of the type {model_type!r}"
     if own_code:
         raise BackendError(
             f"{found}, which runs only with the Python code that comes with the checkpoint. Read that "

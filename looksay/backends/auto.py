@@ -92,7 +92,7 @@ def choose() -> Choice:
     raise BackendError(
         "There is no model on this machine: no Ollama server, no server on ports "
         f"{', '.join(map(str, PORTS))}, no checkpoint in the hub's cache, and facts is not installed. "
-        'Type: pip install "looksay[facts]"  or install Ollama and type: ollama pull qwen3-vl:8b'
+        'In the folder of looksay type: pip install ".[facts]"  or install Ollama and type: ollama pull qwen3-vl:8b'
         + unsure
     )
 

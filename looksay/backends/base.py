@@ -29,6 +29,7 @@ __all__ = [
     "check_describes",
     "is_loopback",
     "parse_name",
+    "searches",
     "spelled",
 ]
 
@@ -51,6 +52,8 @@ class Profile:
     """Why it has no words for a picture of which nothing is asked, and what to type instead; empty: it has."""
     draft: bool = False
     """Its texts are drafts: never written to a file unless a person accepted them."""
+    knows: str = ""
+    """What it knows, where that is little ("drawn scenes only, …"): told when it loads. Empty: pictures of any kind."""
     languages: tuple[str, ...] | None = None
     """BCP 47 codes that it writes; None: any."""
     price: Price | None = None
@@ -165,6 +168,11 @@ def parse_name(name: str) -> tuple[str, str]:
         return "openai", name
     provider, _, model = name.partition(":")
     return provider, model
+
+
+def searches(name: str) -> str:
+    """What to type with a dual encoder that was taken for a model that writes."""
+    return f'It finds photos by words. Type: looksay search DIR "a red car" --encoder {name}'
 
 
 def spelled(conversation: Conversation) -> list[list[Any]]:

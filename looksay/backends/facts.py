@@ -171,7 +171,7 @@ def load(model: str, options: LoadOptions) -> Facts:
     except ImportError as error:
         raise BackendError(
             f"The packages of the facts backend are installed but cannot be imported: {error}. "
-            'Type: pip install --force-reinstall "looksay[facts]"'
+            'In the folder of looksay type: pip install --force-reinstall ".[facts]"'
         ) from error
     if not hasattr(cv2, "CascadeClassifier"):
         raise BackendError(

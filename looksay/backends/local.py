@@ -2,8 +2,8 @@
 
 How a model wants to be asked stands in its checkpoint's card: `instructable` (false: it follows no
 instructions beyond those it was trained on, so page context and purpose are not sent), `describe` (what it
-is asked where a conversation has no words, or that by language), `languages`, and `draft` (its texts need a
-person's eye).
+is asked where a conversation has no words, or that by language), `languages`, `draft` (its texts need a
+person's eye), and `knows` (where that is little).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from looksay.backends import _device
-from looksay.backends.base import LoadOptions, Profile
+from looksay.backends.base import LoadOptions, Profile, searches
 from looksay.errors import BackendError, InputError, LooksayError, MissingDependency
 from looksay.types import Completion, Conversation, Message, Options
 
@@ -29,7 +29,12 @@ SMALL, SMALL_BATCH = 100_000_000, 16
 at a time came 4.8 times as fast as one by one."""
 WINDOW = 4
 """Conversations are drawn for so many batches at once, so that those of one length come together."""
-SCENES = {"describe": "Describe the picture in detail.", "languages": ["en"], "draft": True}
+SCENES = {
+    "describe": "Describe the picture in detail.",
+    "languages": ["en"],
+    "draft": True,
+    "knows": "drawn scenes only, not photographs: docs/scenes.md",
+}
 """What the card of a model says that was trained on scenes, unless it says otherwise itself."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
@@ -73,6 +78,7 @@ class Local:
             and bool(card.get("instructable", "describe" not in card)),
             cannot_describe=cannot_describe,
             draft=bool(card.get("draft", False)),
+            knows=str(card.get("knows", "")),
             languages=tuple(languages) if languages else None,
             concurrency=batch_size,
             image_tokens=image_tokens,
@@ -190,7 +196,11 @@ def open_folder(
     """The backend `name` of a checkpoint; `card` overrides what the checkpoint's own says. Raises as `load`."""
     model, content, fingerprint = opened(name, folder, options, card)
     if not hasattr(model, "answer"):
-        raise BackendError(f"{name} is a {content['family']}, which answers no questions.")
+        embeds = hasattr(model, "embed_images") and hasattr(model, "embed_texts")
+        raise BackendError(
+            f"{name} is a {content['family']}, which answers no questions."
+            + (f" {searches(name)}" if embeds else "")
+        )
     parameters = sum(weight.numel() for weight in model.parameters())
     device = _device.device_for(options.device)
     default = SMALL_BATCH if parameters < SMALL else DEFAULT_BATCH[device]

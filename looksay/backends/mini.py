@@ -13,6 +13,7 @@ from looksay.backends.base import LoadOptions
 from looksay.errors import BackendError, InputError
 
 FOLDER = Path(__file__).resolve().parents[1] / "mini"
+CARD = {"draft": True, "knows": "drawn scenes only, not photographs: docs/mini.md"}
 
 
 def is_here() -> bool:
@@ -29,7 +30,7 @@ def load(model: str, options: LoadOptions) -> local.Local:
             "The small model did not come with this copy of looksay. To train one of the kind, type: "
             "looksay train llava15 --data scenes --out runs/mini; then use it as local:runs/mini"
         )
-    return local.open_folder("mini", FOLDER, options, {"draft": True})
+    return local.open_folder("mini", FOLDER, options, CARD)
 
 
 def discover() -> list[str]:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from looksay import fetching
 from looksay.cli import console
 from looksay.cli.options import (
     TALK,
     DeviceOption,
     DtypeOption,
     JsonOption,
-    ModelOption,
+    OneModelOption,
     QuantizeOption,
     RemoteOption,
     TimeoutOption,
@@ -55,7 +56,7 @@ def chat(
     images: Annotated[
         list[str] | None, typer.Argument(help="Image files, or with --fetch URLs of images.")
     ] = None,
-    model: ModelOption = None,
+    model: OneModelOption = None,
     fetch: FetchOption = False,
     max_tokens: TokensOption = 500,
     temperature: TemperatureOption = 0.0,
@@ -83,7 +84,7 @@ def ask(
     words: Annotated[
         list[str], typer.Argument(metavar='IMAGE... "QUESTION"', help="Images, then the question.")
     ],
-    model: ModelOption = None,
+    model: OneModelOption = None,
     fetch: FetchOption = False,
     max_tokens: TokensOption = 500,
     temperature: TemperatureOption = 0.0,
@@ -96,10 +97,11 @@ def ask(
     as_json: JsonOption = False,
 ) -> None:
     """Ask one question about one or several images."""
-    from looksay.cli.talk import show
+    from looksay.cli.talk import empty_answer, show
     from looksay.types import Conversation
 
     *images, question = words
+    _check_order(words)
     if not images or not question.strip() or _is_file(question):
         raise InputError(
             'Expected images and, last, a question: looksay ask photo.jpg "How many boats are there?"'
@@ -131,7 +133,16 @@ def ask(
         if answer.finish_reason == "length":
             console.err.print("(cut off at --max-tokens)")
     if not answer.text.strip():
-        raise BackendError(f"{backend.name}: the answer is empty.")
+        raise empty_answer(backend)
+
+
+def _check_order(words: list[str]) -> None:
+    """Raise InputError where the question comes before its images."""
+    first, *others = words
+    asks = (" " in first or not Path(first).suffix) and not _is_file(first)
+    if others and asks and all(fetching.is_url(word) or _is_file(word) for word in others):
+        shown = " ".join(console.quoted(word) for word in others)
+        raise InputError(f'The question comes last. Type: looksay ask {shown} "{first}"')
 
 
 def _is_file(word: str) -> bool:
@@ -170,6 +181,7 @@ def _backend(
         backend, why = converser(model or chosen.model, options)
     if why:
         console.err.print(escape(why))
+    console.tell_limits(backend)
     if backend.profile.remote:
         console.err.print(f"Images go to {escape(backend.name)}, without EXIF data.")
     return backend

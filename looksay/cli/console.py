@@ -24,6 +24,7 @@ from rich.progress import (
 
 if TYPE_CHECKING:
     from looksay.api import Library, Status
+    from looksay.backends.base import Backend
     from looksay.describing.run import DescribeReport
     from looksay.library.apply import ApplyReport
     from looksay.library.scan import ScanReport
@@ -54,8 +55,18 @@ def spinner(words: str, quiet: bool) -> Iterator[Callable[[str], None]]:
     if quiet or not redraws():
         yield tell
         return
-    with err.status(words) as shown:
+    with err.status(escape(words)) as shown:
         yield lambda now: shown.update(escape(now))
+
+
+@contextmanager
+def loading(name: str, quiet: bool) -> Iterator[None]:
+    """Show that a model loads, which takes seconds; where nothing can be redrawn, in one line."""
+    words = f"Loading {name}"
+    if not quiet and not redraws():
+        err.print(escape(words))
+    with spinner(words, quiet):
+        yield
 
 
 @contextmanager
@@ -92,8 +103,12 @@ def progress(words: str, total: int, quiet: bool) -> Iterator[Callable[[float | 
 
 def here(library: Library) -> str:
     """The folder as the next command wants it: nothing where the user stands in it."""
-    root = str(library.root)
-    return "" if library.root == Path.cwd() else f' "{root}"' if " " in root else f" {root}"
+    return "" if library.root == Path.cwd() else f" {quoted(library.root)}"
+
+
+def quoted(path: str | Path) -> str:
+    """A path as it is typed: in quotation marks where it holds spaces."""
+    return f'"{path}"' if " " in str(path) else str(path)
 
 
 def tell_new_catalogue(library: Library) -> None:
@@ -103,6 +118,12 @@ def tell_new_catalogue(library: Library) -> None:
             f"Made a new catalogue: {escape(str(library.catalog.path))}. If this folder is a part of a "
             "site, delete that file and scan the site's own folder instead."
         )
+
+
+def tell_limits(backend: Backend) -> None:
+    """A model that knows little is told before its words are read."""
+    if backend.profile.knows:
+        err.print(escape(f"{backend.name} knows {backend.profile.knows}"))
 
 
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
@@ -172,10 +193,15 @@ def next_step(library: Library, found: Status | None = None) -> None:
     elif found.decisions:
         out.print(f"What was decided is written; looksay undo{place} takes it back.")
     elif found.described_photos:
-        out.print(f"Next: looksay export texts.csv{place}")
-        out.print("  correct the texts there, then import the file; or see looksay decide --help")
+        review_step(library)
     else:
         out.print("Every photo has alt text.")
+
+
+def review_step(library: Library) -> None:
+    """What to type next where a model's words wait for a person."""
+    out.print(f"Next: looksay export texts.csv{escape(here(library))}")
+    out.print("  correct the texts there, then import the file; or see looksay decide --help")
 
 
 def print_describe(report: DescribeReport, as_json: bool) -> None:
@@ -195,7 +221,8 @@ def print_describe(report: DescribeReport, as_json: bool) -> None:
         out.print(f"{report.unavailable} places show files that are not there or cannot be read")
     if report.foreign:
         out.print(
-            f"{report.foreign} want words in a language that {escape(report.model)} does not write"
+            f"{report.foreign} want words in a language that {escape(report.model)} does not write; "
+            "for others type: looksay models"
         )
     if report.failures:
         out.print(

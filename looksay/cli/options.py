@@ -61,6 +61,15 @@ ModelOption = Annotated[
         show_default="setting `model`, auto",
     ),
 ]
+OneModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="provider:model of one that answers questions; see looksay models.",
+        show_default="setting `model`, auto",
+    ),
+]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="At most this many requests.")
 ]

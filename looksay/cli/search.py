@@ -45,7 +45,12 @@ def search(
         ),
     ] = None,
     like: Annotated[
-        Path | None, typer.Option("--like", help="Find photos like this one instead.")
+        Path | None,
+        typer.Option(
+            "--like",
+            help="Find photos like this one instead. Files of the same bytes are left out; "
+            "--duplicates has them.",
+        ),
     ] = None,
     duplicates: Annotated[
         bool, typer.Option("--duplicates", help="Group photos that look the same instead.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,7 +53,8 @@ def status(
             "--list",
             metavar="KINDS",
             help="List the places with alt text of these kinds: missing, empty, decorative, text, "
-            "variable; or elsewhere (images that are not in the library).",
+            "variable; or elsewhere (images that are not in the library), noted (a model's words that "
+            "repeat themselves, are long, or were cut off).",
         ),
     ] = None,
     db: DbOption = None,
@@ -127,7 +130,7 @@ def _told(event: dict[str, Any]) -> str:
 @app.command(rich_help_panel=SEE)
 def models(as_json: JsonOption = False) -> None:
     """Models worth knowing, and which of them are there on this machine."""
-    from looksay.backends import auto, mini
+    from looksay.backends import auto
 
     with console.spinner("Looking for models", as_json):
         found = auto.available()
@@ -141,6 +144,10 @@ def models(as_json: JsonOption = False) -> None:
         return
     console.out.print(escape(best))
     console.out.print("\nA name to type is provider:model, as in --model ollama:llava:13b.\n")
+    for name, get, about in _apart():
+        how = f"to get it: {escape(get)}" if get else "[green]here[/]"
+        console.out.print(f"[bold]{escape(name)}[/] {how}")
+        console.out.print(f"    {escape(about)}")
     for row in sorted(found, key=lambda r: not r.ready):
         preset = row.preset
         if not row.ready and row.get.startswith("withdrawn"):
@@ -160,7 +167,24 @@ def models(as_json: JsonOption = False) -> None:
         how = "[green]here[/]" if row.ready else f"to get it: {escape(row.get)}"
         console.out.print(f"[bold]{escape(names)}[/] {how}")
         console.out.print(f"    {escape(preset.title)}: {escape(', '.join(facts))}")
-    if mini.is_here():
-        console.out.print("[bold]mini[/] [green]here[/]")
-        console.out.print("    The small model that ships: knows drawn scenes, not photographs.")
     console.out.print("(?) could not be confirmed at its source.")
+
+
+def _apart() -> Iterator[tuple[str, str, str]]:
+    """(name, how to get it or "" where it is here, what it is) of what no preset has: the two that need no download,
+    and an encoder to search with."""
+    from looksay.backends import encoders, facts, mini
+
+    extra = 'pip install ".[{}]" in the folder of looksay'
+    can_compute = all(importlib.util.find_spec(one) for one in ("torch", "transformers"))
+    measures = (
+        "Says what it measures: text, colours, light, faces (docs/facts.md). Its words are drafts."
+    )
+    yield "facts", "" if facts.discover() else extra.format("facts"), measures
+    if mini.is_here():
+        scenes = "The small model that ships: knows drawn scenes, not photographs (docs/mini.md)."
+        yield "mini", "" if can_compute else extra.format("local"), scenes
+    finds = "For looksay search --encoder: finds photos by words, writes none."
+    there = encoders.on_disk() if can_compute else []
+    for name in there or [encoders.PUBLISHED]:
+        yield name, "" if there else f"hf download {name.removeprefix('hub:')}", finds

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from looksay import fetching
-from looksay.errors import BackendError, InputError, UnreadablePhoto, plainly
+from looksay.errors import BackendError, InputError, PageError, UnreadablePhoto, plainly
 from looksay.images import load_rgb
 from looksay.library import files
 from looksay.types import Conversation, Image, Message, Options
@@ -100,18 +100,26 @@ class Talk:
                 answer += piece
                 yield piece
             if not answer.strip():
-                raise BackendError(f"{self.backend.name}: the answer is empty.")
+                raise empty_answer(self.backend)
         finally:
             if answer.strip():
                 self.turns.append(Turn(images, question, answer.strip()))
                 self.waiting = self.waiting[len(images) :]
 
     def keep(self, path: Path) -> None:
-        """Write the talk as Markdown or JSON, by the file's ending. Raises InputError and PageError."""
+        """Write the talk as Markdown or JSON, by the file's ending. Raises InputError."""
         if path.suffix.lower() not in KEPT:
             raise InputError(f"{path} ends in {path.suffix or 'nothing'}. Expected .md or .json.")
+        if not path.resolve().parent.is_dir():
+            raise InputError(
+                f"{path} cannot be saved: there is no folder {path.parent}. Make it first, or choose "
+                f"another place: /save {path.name}"
+            )
         as_json = path.suffix.lower() == ".json"
-        files.write(path, (self._json() if as_json else self._markdown()).encode("utf-8"))
+        try:
+            files.write(path, (self._json() if as_json else self._markdown()).encode("utf-8"))
+        except PageError as error:
+            raise InputError(f"{path} {error}") from error
 
     def _json(self) -> str:
         turns = [
@@ -128,6 +136,19 @@ class Talk:
             blocks += [f"![](<{shown.name}>)" for shown in turn.images]
             blocks += ["\n".join(f"> {line}" for line in turn.question.splitlines()), turn.answer]
         return "\n\n".join(blocks) + "\n"
+
+
+def empty_answer(backend: Backend) -> BackendError:
+    """What to tell where a model said nothing, and what to do then."""
+    from looksay.backends.base import parse_name
+
+    advice = "Ask in other words, or take another model: looksay models"
+    if parse_name(backend.name)[0] == "local":
+        advice = (
+            "Perhaps it was trained too short. Train it longer: looksay train without --steps takes as many "
+            "as its recipe says."
+        )
+    return BackendError(f"{backend.name}: the answer is empty. {advice}")
 
 
 def converser(name: str | None, options: LoadOptions) -> tuple[Backend, str]:

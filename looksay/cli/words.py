@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +41,7 @@ from looksay.types import Options
 
 if TYPE_CHECKING:
     from looksay.api import Library
-    from looksay.describing.run import Describer
+    from looksay.describing.run import Describer, Event
 
 
 @app.command(rich_help_panel=WORDS)
@@ -73,20 +75,23 @@ def describe(
         load = _load_options(
             library, allow_remote, concurrency, device, dtype, quantize, trust_remote_code, language
         )
-        failed = False
+        failed, answers = False, _Answers()
         for name in _model_names(model, library):
-            describer = library.describer(
-                name,
-                path=library.path,
-                language=language,
-                which="all" if everything else "missing",
-                again=again,
-                options=Options(timeout_s=timeout),
-                limit=limit,
-                max_cost_usd=max_cost,
-                load_options=load,
-            )
-            failed |= _run(describer, library, as_json)
+            with console.loading(name, as_json):
+                describer = library.describer(
+                    name,
+                    path=library.path,
+                    language=language,
+                    which="all" if everything else "missing",
+                    again=again,
+                    options=Options(timeout_s=timeout),
+                    limit=limit,
+                    max_cost_usd=max_cost,
+                    load_options=load,
+                )
+            failed |= _run(describer, library, as_json, answers)
+        if not as_json:
+            answers.tell(library)
     if failed:
         raise typer.Exit(1)
 
@@ -108,17 +113,18 @@ def estimate(
         scan_first(library, as_json)
         # Estimating sends nothing, so a remote model needs no leave here.
         load = _load_options(library, True, None, "auto", "auto", None, False, language)
-        found = [
-            library.estimate(
-                name,
-                path=library.path,
-                language=language,
-                limit=limit,
-                which="all" if everything else "missing",
-                load_options=load,
-            )
-            for name in _model_names(model, library)
-        ]
+        found = []
+        for name in _model_names(model, library):
+            with console.loading(name, as_json):
+                row = library.estimate(
+                    name,
+                    path=library.path,
+                    language=language,
+                    limit=limit,
+                    which="all" if everything else "missing",
+                    load_options=load,
+                )
+            found.append(row)
     if as_json:
         console.print_json(found)
         return
@@ -165,17 +171,18 @@ def upgrade(
         load = _load_options(
             library, allow_remote, concurrency, device, dtype, quantize, trust_remote_code, language
         )
-        describer = library.describer(
-            to,
-            path=library.path,
-            language=language,
-            which="ai",
-            options=Options(timeout_s=timeout),
-            limit=limit,
-            max_cost_usd=max_cost,
-            load_options=load,
-        )
-        failed = _run(describer, library, as_json)
+        with console.loading(to, as_json):
+            describer = library.describer(
+                to,
+                path=library.path,
+                language=language,
+                which="ai",
+                options=Options(timeout_s=timeout),
+                limit=limit,
+                max_cost_usd=max_cost,
+                load_options=load,
+            )
+        failed = _run(describer, library, as_json, answers := _Answers())
         queue = [
             (t, w) for t, w in library.targets(library.path) if "changed in substance" in w.notes
         ]
@@ -183,6 +190,8 @@ def upgrade(
             console.out.print(f"{len(queue)} texts changed in substance; look at these first:")
             for target, words in queue[:20]:
                 console.out.print(f"  {escape(target.name)}: {escape(words.text)}")
+        if not as_json:
+            answers.tell(library)
     if failed:
         raise typer.Exit(1)
 
@@ -228,10 +237,12 @@ def _load_options(
     )
 
 
-def _run(describer: Describer, library: Library, as_json: bool) -> bool:
+def _run(describer: Describer, library: Library, as_json: bool, answers: _Answers) -> bool:
     """Run with a progress bar; Ctrl-C finishes what is in flight. Returns whether anything failed."""
     profile = describer.backend.profile
     planned = describer.estimate()
+    if planned.requests:
+        console.tell_limits(describer.backend)
     if profile.remote and planned.requests:
         cost = planned.cost_usd
         said = "an unknown cost (no price is known)" if cost is None else f"about {cost:.2f} USD"
@@ -240,7 +251,8 @@ def _run(describer: Describer, library: Library, as_json: bool) -> bool:
         )
     with console.progress(describer.backend.name, planned.requests, as_json) as count_one:
 
-        def tell(event: Any) -> None:
+        def tell(event: Event) -> None:
+            answers.hear(event)
             if as_json:
                 console.print_json(event, line=True)
             elif event.error:
@@ -250,6 +262,7 @@ def _run(describer: Describer, library: Library, as_json: bool) -> bool:
         describer.on_event = tell
         with _finish_on_interrupt(describer):
             report = describer.run()
+    answers.left |= bool(report.failures or report.foreign)
     console.print_describe(report, as_json)
     if report.stopped == "interrupted":
         console.err.print(
@@ -257,6 +270,62 @@ def _run(describer: Describer, library: Library, as_json: bool) -> bool:
         )
         raise typer.Exit(130)
     return bool(report.failures) or report.stopped not in ("", "limit", "cost")
+
+
+@dataclass(slots=True)
+class _Answers:
+    """What the end of a command tells of its answers: the words themselves where one photo was described, else
+    how many have notes; and what to type next."""
+
+    photo: str = ""
+    several: bool = False
+    left: bool = False
+    """Something failed, or was not for the model: the summary has said what to do."""
+    words: dict[tuple[str, str, int], Event] = field(default_factory=dict)
+    """Of the first photo, by model and place."""
+    notes: dict[tuple[str, str, str, int], tuple[str, ...]] = field(default_factory=dict)
+
+    def hear(self, event: Event) -> None:
+        """Count an answer in; a later one for the same place takes the place of the earlier."""
+        if event.error:
+            return
+        self.photo = self.photo or event.photo
+        if event.photo == self.photo:
+            self.words[event.model, event.page, event.occurrence] = event
+        else:
+            self.several = True
+        place = (event.model, event.photo, event.page, event.occurrence)
+        self.notes.pop(place, None)
+        if event.notes:
+            self.notes[place] = event.notes
+
+    def tell(self, library: Library) -> None:
+        if self.photo and not self.several:
+            self._tell_one(library)
+            return
+        if self.notes:
+            common = Counter(note for notes in self.notes.values() for note in notes).most_common(3)
+            console.out.print(
+                f"{console.count(len(self.notes), 'text')} with notes ({', '.join(n for n, _ in common)}). "
+                f"To list them: looksay status --list noted{escape(console.here(library))}"
+            )
+        if self.photo:
+            console.review_step(library)
+        elif not self.left:
+            console.next_step(library)
+
+    def _tell_one(self, library: Library) -> None:
+        for event in self.words.values():
+            where = f" on {event.page}" if event.page else ""
+            said = "(proposed as decoration)" if event.decorative else event.text
+            notes = "" if event.decorative or not event.notes else f" ({', '.join(event.notes)})"
+            console.say(f"{event.model}{where}: {said}{notes}\n")
+        photo = library.root / self.photo
+        if photo.is_relative_to(Path.cwd()):
+            photo = photo.relative_to(Path.cwd())
+        console.out.print(
+            f'Next: looksay decide {escape(console.quoted(photo))} --accept  or  --edit "BETTER WORDS"'
+        )
 
 
 @contextmanager

@@ -37,7 +37,7 @@ PROMPTS = [
 def extra_is_there() -> None:
     for package in ("torch", "transformers"):
         need(
-            importlib.util.find_spec(package), f'{package} is missing: pip install "looksay[local]"'
+            importlib.util.find_spec(package), f'{package} is missing: pip install ".[local]"'
         )
 
 

@@ -48,7 +48,7 @@ def failed(status: int, message: str, **headers: str) -> Reply:
 
 @pytest.fixture(autouse=True)
 def sdk(monkeypatch: pytest.MonkeyPatch) -> None:
-    need(importlib.util.find_spec("anthropic"), 'pip install "looksay[anthropic]"')
+    need(importlib.util.find_spec("anthropic"), 'pip install ".[anthropic]"')
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
 
@@ -203,7 +203,7 @@ def test_without_the_sdk_the_error_says_what_to_install(
     here: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "anthropic", None)
-    with here(Faulty()), pytest.raises(MissingDependency, match=r"looksay\[anthropic\]"):
+    with here(Faulty()), pytest.raises(MissingDependency, match=r"\.\[anthropic\]"):
         load(NAME)
 
 

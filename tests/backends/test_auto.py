@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from conftest import need
 from faulty import Faulty, Reply, openai_models
+from typer.testing import CliRunner
 
-from looksay.backends import auto, load
+from looksay.backends import auto, encoders, load, mini
+from looksay.cli import app
 from looksay.errors import BackendError
 
 QWEN3 = "Qwen/Qwen3-VL-8B-Instruct"
@@ -83,7 +85,7 @@ def test_nothing_but_facts() -> None:
 
 def test_nothing_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "_has_facts", lambda: False)
-    with pytest.raises(BackendError, match=r'pip install "looksay\[facts\]"'):
+    with pytest.raises(BackendError, match=r'pip install "\.\[facts\]"'):
         auto.choose()
 
 
@@ -165,9 +167,27 @@ def test_a_server_that_does_not_say_is_named_not_taken(served: Any) -> None:
     assert f"{url}#org/unknown, which may see: name it with --model" in choice.reason
 
 
+def listed() -> list[str]:
+    done = CliRunner().invoke(app, ["models"])
+    assert done.exit_code == 0, done.output
+    return [line for line in done.stdout.splitlines() if " here" in line or " to get it: " in line]
+
+
+def test_what_needs_no_download_is_listed_first_and_then_an_encoder(tmp_path: Path) -> None:
+    names = [line.split()[0] for line in listed()]
+    apart = ["facts", *mini.discover(), encoders.PUBLISHED]
+    assert names[: len(apart)] == apart
+    assert f"hf download {encoders.PUBLISHED.removeprefix('hub:')}" in "".join(listed())
+    local = importlib.util.find_spec("torch") and importlib.util.find_spec("transformers")
+    need(local, 'pip install ".[local]"')
+    cache(tmp_path, "someone/clip", "CLIPModel")
+    assert "hub:someone/clip here" in listed()
+    assert encoders.PUBLISHED not in "".join(listed())
+
+
 def test_a_checkpoint_on_disk_comes_before_facts(tmp_path: Path) -> None:
     local = importlib.util.find_spec("torch") and importlib.util.find_spec("transformers")
-    need(local, 'pip install "looksay[local]"')
+    need(local, 'pip install ".[local]"')
     cache(tmp_path, "Salesforce/blip-image-captioning-large", "BlipForConditionalGeneration")
     cache(tmp_path, "someone/words-only", "GPT2LMHeadModel")
     choice = auto.choose()

@@ -34,7 +34,7 @@ SENTENCES = {
 
 @pytest.fixture(scope="module")
 def backend():
-    need(find_spec("rapidocr"), 'rapidocr is not installed: pip install "looksay[facts]"')
+    need(find_spec("rapidocr"), 'rapidocr is not installed: pip install ".[facts]"')
     return facts.load("", LoadOptions(concurrency=2))
 
 
@@ -142,12 +142,12 @@ def test_profile_and_fingerprint(backend):
 def test_without_its_packages_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert facts.discover() == []
-    with pytest.raises(MissingDependency, match=r'rapidocr.*pip install "looksay\[facts\]"'):
+    with pytest.raises(MissingDependency, match=r'rapidocr.*pip install "\.\[facts\]"'):
         facts.load("", LoadOptions())
 
 
 def test_packages_that_are_broken_or_too_new_are_named(monkeypatch, tmp_path):
-    need(find_spec("rapidocr"), 'rapidocr is not installed: pip install "looksay[facts]"')
+    need(find_spec("rapidocr"), 'rapidocr is not installed: pip install ".[facts]"')
     import cv2
 
     monkeypatch.delattr(cv2, "CascadeClassifier")
@@ -179,12 +179,12 @@ def test_a_picture_that_breaks_a_library_is_an_error_of_its_own(backend, monkeyp
 
 
 def test_found_where_installed():
-    need(find_spec("rapidocr"), 'rapidocr is not installed: pip install "looksay[facts]"')
+    need(find_spec("rapidocr"), 'rapidocr is not installed: pip install ".[facts]"')
     assert facts.discover() == ["facts"]
 
 
 def test_needs_no_torch():
-    need(find_spec("rapidocr"), 'rapidocr is not installed: pip install "looksay[facts]"')
+    need(find_spec("rapidocr"), 'rapidocr is not installed: pip install ".[facts]"')
     code = (
         "import sys; sys.modules['torch'] = None; sys.modules['transformers'] = None\n"
         "from pathlib import Path\n"

@@ -294,7 +294,7 @@ QUANTIZED.remove(("mllama", "int8"))
 def test_quantised_weights_are_smaller_and_still_see(
     kind: str, quantize: str, build: Any, hub: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    need(importlib.util.find_spec("bitsandbytes"), 'pip install "looksay[quantized]"')
+    need(importlib.util.find_spec("bitsandbytes"), 'pip install ".[quantized]"')
     options = LoadOptions(quantize=quantize, device="cpu", batch_size=3)
     backend: Any = load(f"hub:{build(kind)}", options)
     questions = [ask(i, words) for i, words in enumerate(prompts(kind, backend))]

@@ -63,7 +63,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_cache_is_where_huggingface_hub_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    need(importlib.util.find_spec("huggingface_hub"), 'pip install "looksay[local]"')
+    need(importlib.util.find_spec("huggingface_hub"), 'pip install ".[local]"')
     from huggingface_hub import constants
 
     for names in ({}, {"XDG_CACHE_HOME": "/x"}, {"HF_HOME": "/h"}, {"HF_HUB_CACHE": "/c"}):
@@ -169,7 +169,7 @@ def test_folders_that_are_no_checkpoints(tmp_path: Path) -> None:
 
 @pytest.mark.local
 def test_offline_says_what_to_type(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    need(importlib.util.find_spec("transformers"), 'pip install "looksay[local]"')
+    need(importlib.util.find_spec("transformers"), 'pip install ".[local]"')
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(BackendError, match=r"HF_HUB_OFFLINE.*hf download a/b.*hub:/path/to/folder"):
         load("hub:a/b")
@@ -219,7 +219,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 def ask_hub(cache: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Locate a model with a hub in reach (or at the URL given), in a process of its own, since
     huggingface_hub reads its settings when it is imported. Returns what was said."""
-    need(importlib.util.find_spec("huggingface_hub"), 'pip install "looksay[local]"')
+    need(importlib.util.find_spec("huggingface_hub"), 'pip install ".[local]"')
     folder = checkpoint(tmp_path / "published")
     (folder / "flax_model.msgpack").write_bytes(b"another program's copy of the weights")
     Hub.files = {file.name: file.read_bytes() for file in folder.iterdir()}
@@ -284,6 +284,8 @@ def test_no_hub_in_reach_is_found_out_quickly(ask_hub: Callable[..., str]) -> No
             {"model_type": "qwen2_audio", "audio_config": {}},
             "which does not write text about images",
         ),
+        ({"model_type": "clip", "architectures": ["CLIPModel"]}, "looksay search DIR"),
+        ({"model_type": "blip", "architectures": ["BlipForImageTextRetrieval"]}, "--encoder hub:"),
         ({"model_type": "from_the_future"}, "pip install -U transformers"),
         ({"model_type": "minicpmv", "auto_map": {"AutoModel": "x.Y"}}, "--trust-remote-code"),
         ({}, "''"),
@@ -292,7 +294,7 @@ def test_no_hub_in_reach_is_found_out_quickly(ask_hub: Callable[..., str]) -> No
 def test_other_types_are_refused_with_a_way_on(
     config: dict[str, object], said: str, tmp_path: Path
 ) -> None:
-    need(importlib.util.find_spec("transformers"), 'pip install "looksay[local]"')
+    need(importlib.util.find_spec("transformers"), 'pip install ".[local]"')
     folder = checkpoint(tmp_path / "model", config)
     with pytest.raises(BackendError) as caught:
         load(f"hub:{folder}")
@@ -337,4 +339,4 @@ def test_a_missing_extra_is_named(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependency) as caught:
         load("hub:a/b", options)
-    assert f'pip install "looksay[{extra}]"' in str(caught.value)
+    assert f'pip install ".[{extra}]"' in str(caught.value)

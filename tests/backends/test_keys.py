@@ -15,7 +15,7 @@ from looksay.backends import keys
 @pytest.fixture
 def ring(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A real keyring backend in memory, in place of the system's."""
-    need(importlib.util.find_spec("keyring"), 'pip install "looksay[keyring]"')
+    need(importlib.util.find_spec("keyring"), 'pip install ".[keyring]"')
     import keyring
     from keyring.backend import KeyringBackend
 

@@ -248,6 +248,19 @@ def test_models_of_scenes_are_asked_in_the_words_that_they_learned() -> None:
     assert SCENES["describe"] == DESCRIBE
 
 
+def test_models_of_scenes_say_that_they_know_nothing_else(
+    build: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from looksay.cli import console
+
+    scenes, own = (load(f"local:{build(data=data)}") for data in ("scenes", "photos.json"))
+    console.tell_limits(own)
+    assert capsys.readouterr() == ("", "")
+    console.tell_limits(scenes)
+    told = f"{scenes.name} knows drawn scenes only, not photographs: docs/scenes.md\n"
+    assert capsys.readouterr() == ("", told)
+
+
 def test_mistakes_are_told(folder: Path, tmp_path: Path) -> None:
     for name, said in (
         ("local:", "local:runs/llava"),

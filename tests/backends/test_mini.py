@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -16,6 +17,7 @@ pytest.importorskip("transformers")
 import looksay
 from looksay.backends import mini
 from looksay.backends.echo import Echo
+from looksay.cli import app
 from looksay.data.scenes import Scene, Scenes, questions
 from looksay.data.sources.scenes import DESCRIBE, LIST
 from looksay.evaluation.metrics import scenes as texts
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.local
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "mini.md"
 FRESH = Scenes(77, "test")
+LIMITS = "mini knows drawn scenes only, not photographs: docs/mini.md\n"
 
 
 def told(question: str, scenes: list[Scene]) -> list[str]:
@@ -118,9 +121,20 @@ def test_a_talk_about_a_scene(tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
+    assert done.stderr == LIMITS
     first, second = done.stdout.splitlines()
     assert first == told(DESCRIBE, [scene])[0]
     assert second in ("one", "two", "three", "four", "five")
+
+
+def test_that_it_knows_no_photographs_is_told_beside_its_words(tmp_path: Path) -> None:
+    picture = tmp_path / "scene.png"
+    FRESH.scene(3).image().save(picture)
+    for words in (["ask", picture, "What is there?"], ["describe", picture]):
+        done = CliRunner().invoke(app, [*map(str, words), "--model", "mini", "--json"])
+        assert done.exit_code == 0, done.output
+        assert LIMITS in done.stderr
+        assert all(json.loads(part) for part in done.stdout.replace("}\n{", "}\0{").split("\0"))
 
 
 def test_echo_is_no_eye() -> None:

@@ -19,6 +19,12 @@ from faulty import Faulty, Reply, openai_models
 from pictures import jpeg, put
 from test_cli import looksay
 
+from looksay.backends import load
+from looksay.backends.echo import Echo
+from looksay.cli.talk import Talk
+from looksay.errors import BackendError, InputError
+from looksay.types import Conversation, Options
+
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
@@ -95,7 +101,7 @@ def test_faults_leave_the_talk_alive(photo: Path, tmp_path: Path) -> None:
     for said in (
         "Nothing was said yet",
         "too hot",
-        "the answer is empty",
+        "the answer is empty. Ask in other words, or take another model: looksay models",
         "gone.jpg is not there",
         "broken.jpg",
         "/image photo.jpg",
@@ -114,6 +120,48 @@ def test_saving_asks_before_it_overwrites(photo: Path, tmp_path: Path) -> None:
     assert "t.md is there already. To write over it: /save! t.md" in done.stderr
     assert done.stderr.count("Saved 1 turn") == 2
     assert f"![](<{photo}>)\n\n> a\n\nEcho " in (tmp_path / "t.md").read_text("utf-8")
+
+
+def test_a_folder_that_is_not_there_is_named_when_saving(photo: Path, tmp_path: Path) -> None:
+    put(tmp_path / "file", "")
+    typed = "a\n/save nodir/talk.md\n/save file/talk.md\n"
+    done = chat(typed, photo, "-m", "echo", cwd=tmp_path)
+    assert done.returncode == 1
+    told = done.stderr.replace(os.sep, "/")
+    assert "nodir/talk.md cannot be saved: there is no folder nodir." in told
+    assert "file/talk.md cannot be saved: there is no folder file." in told
+    assert not (tmp_path / "nodir").exists()
+
+
+def test_a_file_that_cannot_be_written_is_named_when_saving(tmp_path: Path) -> None:
+    (tmp_path / "talk.md").mkdir()
+    with pytest.raises(InputError, match=r"talk\.md cannot be written"):
+        Talk(Echo(), Options()).keep(tmp_path / "talk.md")
+
+
+class Silent(Echo):
+    name = "local:runs/tiny"
+
+    def stream(self, conversation: Conversation, options: Options) -> Iterator[str]:
+        yield " "
+
+
+def test_a_model_of_ones_own_that_says_nothing_was_perhaps_trained_too_short() -> None:
+    with pytest.raises(
+        BackendError, match=r"local:runs/tiny: the answer is empty.*Train it longer"
+    ):
+        list(Talk(Silent(), Options()).say("What is it?"))
+
+
+def test_a_folder_is_no_name_of_a_model(tmp_path: Path) -> None:
+    """What is meant is told, by what lies in it."""
+    put(tmp_path / "released" / "config.json", "{}")
+    (tmp_path / "runs").mkdir()
+    for name, meant in (("released", "hub"), ("runs", "local")):
+        folder = str(tmp_path / name)
+        with pytest.raises(InputError) as told:
+            load(folder)
+        assert f"Did you mean {meant}:{folder}?" in str(told.value)
 
 
 @pytest.mark.slow
@@ -159,6 +207,10 @@ def test_ask_prints_the_answer_alone_or_as_json(photo: Path) -> None:
     [
         (["ask", "photo.jpg", "-m", "echo"], "a question"),
         (["ask", "photo.jpg", "photo.jpg", "-m", "echo"], "a question"),
+        (["ask", "What?", "photo.jpg", "-m", "echo"], 'Type: looksay ask photo.jpg "What?"'),
+        (["ask", "In v1.5?", "https://example.org/a.jpg"], "The question comes last."),
+        (["ask", "gone.jpg", "photo.jpg", "-m", "echo"], "Expected images and, last, a question"),
+        (["chat", "-m", "."], ". is a folder; expected provider:model. Did you mean local:.?"),
         (["ask", "gone.jpg", "What?", "-m", "echo"], "gone.jpg is not there"),
         (["ask", ".", "What?", "-m", "echo"], "looksay describe"),
         (["ask", "https://example.org/a.jpg", "What?", "-m", "echo"], "--fetch"),
@@ -173,6 +225,13 @@ def test_mistakes_of_a_talk_are_told(
     assert done.returncode == 2
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_help_asks_for_one_model_where_one_is_taken() -> None:
+    for verb, several in (("ask", False), ("chat", False), ("describe", True)):
+        shown = " ".join(looksay(verb, "--help", LOOKSAY_PLAIN="1").stdout.split())
+        assert ("several with commas" in shown) == several
+        assert "looksay models" in shown
 
 
 def test_what_only_describes_does_not_chat(photo: Path) -> None:

@@ -93,6 +93,33 @@ def test_json_is_for_programs(site: Path) -> None:
     assert json.loads(looksay("estimate", site, "-m", "echo", "--json").stdout)[0]["requests"] == 0
 
 
+def test_describe_ends_with_what_to_type_next(site: Path, tmp_path: Path) -> None:
+    photo(tmp_path / "my scene.png", 3)
+    one = looksay("describe", "my scene.png", "-m", "echo", cwd=tmp_path)
+    summary, words, following = one.stdout.splitlines()
+    assert summary.startswith("echo: described 1 in ")
+    assert words.startswith("echo: Echo ")
+    assert following == 'Next: looksay decide "my scene.png" --accept  or  --edit "BETTER WORDS"'
+    made, loading = one.stderr.splitlines()
+    assert made.startswith("Made a new catalogue: looksay.db.")
+    assert loading == "Loading echo"
+    decided = looksay("decide", "my scene.png", "--accept", cwd=tmp_path)
+    assert "Decided on 1 place." in decided.stdout, decided.stderr
+
+    scanned = looksay("scan", site, "--db", tmp_path / "site.db")
+    assert scanned.returncode == 0, scanned.stderr
+    for _ in range(2):  # also where nothing was left to ask
+        several = looksay("describe", site, "-m", "echo", "--db", tmp_path / "site.db")
+        assert f"Next: looksay export texts.csv {site}" in several.stdout
+        assert "echo: Echo " not in several.stdout
+        assert several.stderr == "Loading echo\n"
+    quiet = looksay(
+        "describe", site, "-m", "echo", "--again", "--db", tmp_path / "site.db", "--json"
+    )
+    assert len([json.loads(line) for line in quiet.stdout.splitlines()]) == 12
+    assert quiet.stderr == ""
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -126,6 +126,10 @@ def test_a_picture_finds_those_like_it_but_not_itself(
     assert found["hits"][0]["photo"] == "a/03.jpg"
     assert found["hits"][0]["score"] > 0.99
     assert "a/again.png" not in [hit["photo"] for hit in found["hits"]]
+    found = searched(library, "--like", library / "b" / "00.jpg", "--top", 99)
+    shown = {path for hit in found["hits"] for path in hit["paths"]}
+    assert len(shown) == 12
+    assert not shown & {"b/00.jpg", "a/copy.jpg"}  # of the same bytes
     elsewhere = put(
         library.parent / "elsewhere.png", (library / "a" / "again.png").read_bytes() + b"x"
     )

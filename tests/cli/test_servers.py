@@ -38,6 +38,29 @@ def test_a_real_server_describes_photos(tmp_path: Path) -> None:
         )
 
 
+def test_texts_that_repeat_themselves_are_counted_and_can_be_listed(tmp_path: Path) -> None:
+    loop, fine = openai_text("A dog and a cat and " * 9), openai_text("A quay with two boats.")
+    for number in range(3):
+        photo(tmp_path / f"{number}.png", number + 3)
+    with Faulty([loop, fine, loop], pages=openai_models("m")) as server:
+        model = f"{server.url}/v1#m"
+        done = looksay("describe", tmp_path, "-m", model, "--concurrency", "1")
+    told = "2 texts with notes (repeats itself). To list them: looksay status --list noted"
+    assert f"{told} {tmp_path}" in done.stdout, done.stderr
+    listed = looksay("status", "--list", "noted", tmp_path).stdout.splitlines()
+    assert len(listed) == 2
+    assert all(line.startswith("noted (repeats itself): ") for line in listed)
+    decided = looksay("decide", tmp_path / listed[0].split(": ")[1], "--edit", "A dog and a cat.")
+    assert decided.returncode == 0, decided.stderr
+    left = looksay("status", "--list", "noted", tmp_path, "--json").stdout.splitlines()
+    assert [json.loads(line)["image"] for line in left] == [listed[1].split(": ")[1]]
+    with Faulty(rest=loop, pages=openai_models("m")) as server:
+        photo(tmp_path / "last.png", 9)
+        one = looksay("describe", tmp_path, "-m", f"{server.url}/v1#m", "--limit", "1")
+    assert one.stdout.count("(repeats itself)") == 1, one.stdout
+    assert "Next: looksay decide" in one.stdout
+
+
 def test_a_bad_day_loses_no_photo(tmp_path: Path) -> None:
     """429, 500, a reset, half a JSON, an empty text, a refusal: all but the refused photo get their words."""
     for number in range(8):
