@@ -140,7 +140,8 @@ def read(folder: Path | str) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else None
         raise InputError(
-            f"{path} has format {found}; this program reads {FORMAT}. Type: pip install -U looksay"
+            f"{path} has format {found}; this program reads {FORMAT}. "
+            "Get a newer looksay, and in its folder type: pip install ."
         )
     return content
 
@@ -346,6 +347,22 @@ def read_file(path: Path) -> dict[str, Tensor]:
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: the weights cannot be read: {error}") from error
     return tensors
+
+
+def read_saved(path: Path | str, inside: str = "model") -> dict[str, Any]:
+    """What original repositories write with torch.save: weights by name, or a dictionary that has them as `inside`.
+    Names lose the "module." of data-parallel training. Raises InputError where it cannot be read."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path}: {plainly(error)}") from error
+    except Exception as error:  # pickle raises anything on a damaged file
+        raise InputError(
+            f"{path} is not a file of tensors written by torch.save: {error}"
+        ) from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds {type(found).__name__}; expected weights by their names.")
+    return {str(name).removeprefix("module."): v for name, v in found.get(inside, found).items()}
 
 
 def read_weights(folder: Path | str) -> dict[str, Tensor]:

@@ -78,6 +78,28 @@ class MLP(nn.Module):
         return embeds
 
 
+class Joined(nn.Module):
+    """`each` neighbouring tokens beside each other, then one matrix (MiniGPT-4 without its Q-Former: four patches)."""
+
+    def __init__(self, width_in: int, width_out: int, each: int = 4) -> None:
+        super().__init__()
+        self.width_in, self.width_out, self.each = width_in, width_out, each
+        self.linear = nn.Linear(width_in * each, width_out)
+
+    def tokens(self, n_in: int) -> int:
+        if n_in % self.each:
+            raise InputError(
+                f"{n_in} tokens of a picture do not divide into groups of {self.each}. Drop the class token "
+                "(drop_cls=True), or choose another number of neighbours."
+            )
+        return n_in // self.each
+
+    def forward(self, features_IND: Tensor) -> Tensor:
+        images, tokens, _ = features_IND.shape
+        joined_IMD = features_IND.reshape(images, self.tokens(tokens), -1)
+        return self.linear(joined_IMD.to(self.linear.weight.dtype))
+
+
 class SquaredReLU(nn.Module):
     """max(0, x)² (Primer, arXiv 2109.08668), which Flamingo has in its feed-forwards."""
 

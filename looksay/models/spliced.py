@@ -25,6 +25,7 @@ from looksay.models.language import Language
 from looksay.models.losses import token_loss
 from looksay.models.pairs import pictures_alone
 from looksay.models.prompting import Prompter
+from looksay.models.qformer import QFormer
 from looksay.models.splice import splice
 from looksay.models.vision import pixels_of, recogniser
 from looksay.types import Conversation, Example, Image, Options
@@ -48,25 +49,40 @@ class Spliced(nn.Module):
         tokenizer: Any,
         template: str | None = None,
         image_token: str = "<image>",
+        qformer: QFormer | None = None,
     ) -> None:
         super().__init__()
         self.tower, self.connector, self.language = tower, connector, language
+        self.qformer = qformer  # between tower and connector (MiniGPT-4)
         self.template, self.image_token = template, image_token
+        read = tower if qformer is None else qformer
+        if qformer is not None and qformer.width_in != tower.width:
+            raise InputError(
+                f"The tower's features are {tower.width} wide, but the Q-Former expects {qformer.width_in}. "
+                f"Build it as width_in={tower.width}."
+            )
         for what, found, wanted in (
-            ("tower's features", tower.width, connector.width_in),
+            ("tower's features" if qformer is None else "queries", read.width, connector.width_in),
             ("language model's embeddings", language.width, connector.width_out),
         ):
             if found != wanted:
                 raise InputError(
                     f"The {what} are {found} wide, but the connector expects {wanted}. "
-                    f"Build it as width_in={tower.width}, width_out={language.width}."
+                    f"Build it as width_in={read.width}, width_out={language.width}."
                 )
-        self.prompter = Prompter(tokenizer, connector.tokens(tower.tokens), image_token)
+        tokens = tower.tokens if qformer is None else qformer.tokens(tower.tokens)
+        self.prompter = Prompter(tokenizer, connector.tokens(tokens), image_token)
 
     @property
     def parts(self) -> dict[str, nn.Module]:
         """What a stage can train, by name."""
-        return {"tower": self.tower, "connector": self.connector, "language": self.language}
+        between = {} if self.qformer is None else {"qformer": self.qformer}
+        return {
+            "tower": self.tower,
+            **between,
+            "connector": self.connector,
+            "language": self.language,
+        }
 
     @property
     def tokenizer(self) -> Any:
@@ -139,13 +155,19 @@ class Spliced(nn.Module):
     def hidden(self, batch: Batch) -> Tensor:
         """What the output layer reads, BTD; `language.logits` makes scores of it."""
         features_IND = self._features(batch)
-        images_IMD = None if features_IND is None else self.connector(features_IND)
+        images_IMD = None if features_IND is None else self.images(features_IND)
         embeds_BTD = self.embed(batch.ids_BT, images_IMD)
         if images_IMD is None and torch.is_grad_enabled():
             embeds_BTD = embeds_BTD + self._idle()
         return self.language.hidden(
             embeds_BTD, batch.segments_BT, batch.positions_BT, batch.labels_BT
         )
+
+    def images(self, features_IND: Tensor) -> Tensor:
+        """Embeddings IMD of images, as words, from what the tower sees in them."""
+        found = features_IND if self.qformer is None else self.qformer.read(features_IND)
+        embeds_IMD: Tensor = self.connector(found)
+        return embeds_IMD
 
     def embed(self, ids_BT: Tensor, images_IMD: Tensor | None) -> Tensor:
         """Embeddings BTD of a text with its images in place. Raises SpliceError on a wrong count."""
@@ -167,7 +189,7 @@ class Spliced(nn.Module):
         """Zero, with a gradient for each trained part that a batch without images does not use: data-
         parallel training waits for the gradients of all."""
         zero = torch.zeros((), device=self.device)
-        for part in (self.tower, self.connector):
+        for part in (self.tower, self.qformer or nn.Identity(), self.connector):
             for weight in part.parameters():
                 if weight.requires_grad:
                     zero = zero + 0.0 * weight.sum()
@@ -237,7 +259,7 @@ class Spliced(nn.Module):
         pixels = [chw for prompt in prompts for chw in prompt.pixels]
         images_IMD = None
         if pixels:
-            images_IMD = self.connector(self.tower(torch.stack(pixels).to(self.device)))
+            images_IMD = self.images(self.tower(torch.stack(pixels).to(self.device)))
         rows, first = [], 0
         for prompt in prompts:
             own = None if images_IMD is None else images_IMD[first : first + len(prompt.pixels)]

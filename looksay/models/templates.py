@@ -35,6 +35,8 @@ class Template:
     """Stage 1: images and answer only; the question is left out."""
     in_place: bool = False
     """Images stay where they are said, right before the words that follow; else they go to the front."""
+    image: str = "{image}\n"
+    """How an image at the front is written."""
 
 
 _LLAMA_SYSTEM = "<<SYS>>\n{system}\n<</SYS>>\n\n"
@@ -83,6 +85,26 @@ TEMPLATES = {
         later="<|im_start|>user\n{text}<|im_end|><|im_start|>assistant\n",
         end="<|im_end|>",
     ),
+    # MiniGPT-4's, chatting (minigpt4/conversation/conversation.py) and in its second stage, where no system text
+    # stands before the pair (minigpt4/datasets/datasets/cc_sbu_dataset.py).
+    "minigpt4": Template(
+        system="Give the following image: <Img>ImageContent</Img>. You will be able to see the image once I "
+        "provide it to you. Please answer my questions.",
+        wrap="{system}",
+        first="{system}###Human: {text} ###Assistant:",
+        later="###Human: {text} ###Assistant:",
+        lead=" ",
+        end="###",
+        image="<Img>{image}</Img> ",
+    ),
+    "minigpt4_pairs": Template(
+        wrap="{system}",
+        first="{system}###Human: {text} ###Assistant:",
+        later="###Human: {text} ###Assistant:",
+        lead=" ",
+        end="###",
+        image="<Img>{image}</Img> ",
+    ),
     # OpenFlamingo's (open_flamingo/eval/eval_model.py): nothing but pictures, words and the end of a chunk.
     "flamingo": Template(
         wrap="{system}",
@@ -125,7 +147,9 @@ def render(name: str, turns: Sequence[tuple[Role, str]], eos: str, image_token: 
         if template.in_place:
             text = text.replace(f"{image_token}\n", image_token)
         else:
-            text = _images_first(text, image_token)  # preprocess_multimodal of LLaVA's train.py
+            text = _images_first(
+                text, template.image, image_token
+            )  # preprocess_multimodal of LLaVA's train.py
         if template.plain:
             written.append(image_token * text.count(image_token))
             continue
@@ -137,9 +161,9 @@ def render(name: str, turns: Sequence[tuple[Role, str]], eos: str, image_token: 
     return "".join(written)
 
 
-def _images_first(text: str, image_token: str) -> str:
+def _images_first(text: str, form: str, image_token: str) -> str:
     count = text.count(image_token)
     if not count:
         return text
     words = "\n".join(part.strip() for part in text.split(image_token) if part.strip())
-    return f"{image_token}\n" * count + words
+    return form.replace("{image}", image_token) * count + words

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import math
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from looksay.errors import InputError
+from looksay.models import checkpoint
 from looksay.models.answering import BertLM, add_bert_tokens
 from looksay.models.families._blip_layouts import text_key
 from looksay.models.families.albef import QUEUE, Albef
@@ -132,7 +132,7 @@ def from_released(
     positions are interpolated to `size_px`. What a file does not hold (the output layer of one for retrieval,
     slow copies) is new, or begins as a copy. Raises InputError where it holds something else.
     """
-    state = _opened(weights) if isinstance(weights, str | Path) else weights
+    state = checkpoint.read_saved(weights) if isinstance(weights, str | Path) else weights
     where = str(weights) if isinstance(weights, str | Path) else "the state dict"
     if "visual_encoder.pos_embed" not in state:
         raise InputError(
@@ -167,14 +167,6 @@ def from_released(
 
 
 _PLACES = "tower.model.embeddings.position_embeddings"
-
-
-def _opened(path: Path | str) -> dict[str, Tensor]:
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: the weights cannot be read: {error}") from error
-    return cast("dict[str, Tensor]", content.get("model", content))
 
 
 def _like(

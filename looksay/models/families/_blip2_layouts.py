@@ -132,12 +132,10 @@ def from_transformers(
 def tower_of(name: Path | str) -> TransformersTower:
     """The tower alone of a BLIP-2 in the layout of transformers, by folder or name on the hub."""
     from accelerate import init_empty_weights
-    from huggingface_hub import snapshot_download
-    from transformers import AutoConfig
 
-    folder = Path(name) if Path(name).is_dir() else Path(snapshot_download(str(name)))
+    folder, config = _released_by(name)
     with init_empty_weights(include_buffers=False):
-        tower = _tower(folder, AutoConfig.from_pretrained(folder).vision_config)
+        tower = _tower(folder, config.vision_config)
     own = {
         name.replace("vision_model.", "model.", 1): value
         for name, value in checkpoint.read_weights(folder).items()
@@ -146,6 +144,42 @@ def tower_of(name: Path | str) -> TransformersTower:
     checkpoint.fill(tower, own, str(folder))
     tower.eval()
     return tower
+
+
+def qformer_of(name: Path | str) -> QFormer:
+    """The Q-Former alone, without a matrix to a language model (MiniGPT-4 trains its own)."""
+    folder, config = _released_by(name)
+    inner, seeing = config.qformer_config, config.vision_config
+    qformer = QFormer(
+        seeing.hidden_size,
+        0,
+        queries=config.num_query_tokens,
+        width=inner.hidden_size,
+        layers=inner.num_hidden_layers,
+        heads=inner.num_attention_heads,
+        inner=inner.intermediate_size,
+        cross_every=inner.cross_attention_frequency,
+        eps=seeing.layer_norm_eps,
+    )
+    tensors = checkpoint.read_weights(folder)
+    names = keys_to_ours(list(tensors), qformer.layers, qformer.cross_every)
+    own = {
+        place.removeprefix("connector."): tensors[theirs]
+        for theirs, places in names.items()
+        for place in places
+        if place.startswith("connector.") and not place.startswith("connector.project.")
+    }
+    checkpoint.fill(qformer, own, str(folder))
+    qformer.eval()
+    return qformer
+
+
+def _released_by(name: Path | str) -> tuple[Path, Any]:
+    from huggingface_hub import snapshot_download
+    from transformers import AutoConfig
+
+    folder = Path(name) if Path(name).is_dir() else Path(snapshot_download(str(name)))
+    return folder, AutoConfig.from_pretrained(folder)
 
 
 def _tower(folder: Path, config: Any) -> TransformersTower:

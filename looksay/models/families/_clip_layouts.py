@@ -13,7 +13,6 @@ import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
@@ -217,22 +216,14 @@ def from_open_clip(
 def state_of(path: Path) -> dict[str, Tensor]:
     """The tensors of a file: safetensors, a state dict, or a checkpoint of open_clip's training. Nothing but
     tensors is unpickled."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     if path.is_dir():
         raise InputError(f"{path} holds no weights of open_clip; expected {' or '.join(_WEIGHTS)}.")
     if _is_program(path):
         raise InputError(_bare(path))
-    try:
-        if path.suffix == ".safetensors":
-            found: dict[str, Any] = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError, SafetensorError) as error:
-        raise InputError(f"{path}: the weights cannot be read: {error}") from error
-    found = found.get("state_dict", found)
-    return {name.removeprefix("module."): value for name, value in found.items()}
+    if path.suffix == ".safetensors":
+        return dict(checkpoint.read_file(path))
+    return checkpoint.read_saved(path, "state_dict")
 
 
 def open_clip_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from looksay.errors import InputError, plainly
+from looksay.errors import InputError
+from looksay.models import checkpoint
 from looksay.models.families.flamingo import Flamingo
 
 _GATED = re.compile(
@@ -31,7 +32,7 @@ def load_openflamingo(model: Flamingo, path: Path | str) -> None:
 
     Raises InputError, with what is missing, unknown or of another shape, where it is of another model.
     """
-    found = _read(Path(path))
+    found = checkpoint.read_saved(path, "model_state_dict")
     mapped = from_openflamingo(found, model.gates.places)
     table = found.get(f"lang_encoder.{_word_table(model)}")
     if table is not None:
@@ -129,16 +130,3 @@ def _take_words(model: Flamingo, table_VD: Tensor, found: Mapping[str, Tensor], 
         scores_VD = found.get(f"lang_encoder.{named.get(id(head.weight))}")
         if scores_VD is not None:
             head.weight.copy_(scores_VD)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{path}: {plainly(error)}") from error
-    except Exception as error:  # pickle raises anything on a damaged file
-        raise InputError(
-            f"{path} is not a file of tensors written by torch.save: {error}"
-        ) from error
-    found = found.get("model_state_dict", found)
-    return {name.removeprefix("module."): value for name, value in found.items()}

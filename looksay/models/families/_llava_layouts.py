@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from looksay.errors import InputError, plainly
+from looksay.errors import InputError
 from looksay.models import checkpoint
 from looksay.models.connectors import MLP, Linear
 from looksay.models.families._llava_chat import jinja
@@ -115,15 +115,7 @@ def load_projector(model: Llava, path: Path | str) -> None:
     Raises InputError where the file does not hold the projector of this model. Such a file says nothing
     of the language model that it belongs to: nobody but the user can know.
     """
-    path = Path(path)
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{path}: {plainly(error)}") from error
-    except Exception as error:  # pickle raises anything on a damaged file
-        raise InputError(
-            f"{path} is not a file of tensors written by torch.save: {error}"
-        ) from error
+    found = checkpoint.read_saved(path)
     own = {k.partition("mm_projector.")[2]: v for k, v in found.items() if "mm_projector." in k}
     if isinstance(model.connector, Linear):
         mapped = {f"linear.{name}": value for name, value in own.items()}

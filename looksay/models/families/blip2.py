@@ -16,23 +16,20 @@ import torch
 from torch import Tensor, nn
 
 from looksay.errors import InputError
-from looksay.models import batching, checkpoint, ranks
+from looksay.models import batching, checkpoint, representing
 from looksay.models.answering import Reader
 from looksay.models.batching import Batch, pad
-from looksay.models.contrastive import matching_loss, negatives, shown
 from looksay.models.decoding import resting
 from looksay.models.families._blip2_prompts import TEMPLATE, Blip2Prompter
 from looksay.models.language import Language
-from looksay.models.pairs import encode_pair, framed, one_per_row
+from looksay.models.pairs import framed, one_per_row
 from looksay.models.prompting import add_image_token
-from looksay.models.qformer import QFormer, QFormerText, query_contrast, similarities
+from looksay.models.qformer import QFormer, QFormerText, similarities
+from looksay.models.representing import FIRST
 from looksay.models.seq2seq import Seq2Seq
 from looksay.models.spliced import Spliced
 from looksay.models.vision import TransformersTower
 from looksay.types import Conversation, Example, Image
-
-FIRST = ("itc", "itm", "itg")
-"""Objectives of the first stage."""
 
 
 class Blip2(Spliced):
@@ -58,6 +55,7 @@ class Blip2(Spliced):
         if language is None:
             nn.Module.__init__(self)
             self.tower, self.connector, self.language = tower, connector, None
+            self.qformer = None
             self.template, self.image_token = template, image_token
             self.prompter: Any = Reader(tokenizer, connector.queries)
             if tower.width != connector.width_in:
@@ -97,16 +95,9 @@ class Blip2(Spliced):
     ) -> batching.Sequence:
         """For the first stage a picture and its caption; else as `Spliced`. Objectives of the two stages do not
         mix: their texts are ids of different tokenizers."""
-        first = [name for name in objectives if name in FIRST]
-        if not first:
+        if not representing.alone(objectives):
             return self._encode_spoken(example, template, objectives)
-        if others := [name for name in objectives if name not in FIRST]:
-            raise InputError(
-                f"{first[0]} and {others[0]} are objectives of different stages of BLIP-2. Give each a stage "
-                "of its own."
-            )
-        text = self._side()
-        return encode_pair(example, text.tokenizer, self.pixels, text.first, text.last, text.length)
+        return representing.encode(example, self._side(), self.pixels)
 
     def _encode_spoken(
         self, example: Example, template: str | None, objectives: Collection[str]
@@ -126,47 +117,15 @@ class Blip2(Spliced):
     def forward(self, batch: Batch, objectives: Collection[str] = ("lm",)) -> dict[str, Tensor]:
         """Mean losses by objective; that of "prefix_lm" is named "lm", whose ids it counts."""
         if any(name in FIRST for name in objectives):
-            return self._first_stage(one_per_row(batch), objectives)
+            alone = one_per_row(batch)
+            features_BND = self._features(alone)
+            assert features_BND is not None
+            return representing.losses(
+                self.connector, self._side(), features_BND, alone, objectives
+            )
         if "prefix_lm" in objectives:
             objectives = {*objectives, "lm"} - {"prefix_lm"}
         return super().forward(batch, objectives)
-
-    def _first_stage(self, batch: Batch, objectives: Collection[str]) -> dict[str, Tensor]:
-        text, queries = self._side(), self.connector
-        features_BND, ids_BT, seen_BT = self._features(batch), batch.ids_BT, batch.segments_BT > 0
-        assert features_BND is not None
-        losses: dict[str, Tensor] = {}
-        if "itc" in objectives or "itm" in objectives:
-            pictures_B = batch.targets["picture"]
-            with torch.set_grad_enabled(torch.is_grad_enabled() and "itc" in objectives):
-                contrast, to_texts_BG, to_images_BG = query_contrast(
-                    text.image_embeds(queries.read(features_BND)),
-                    text.text_embeds(text.alone(queries, ids_BT, seen_BT)),
-                    text.temperature,
-                    pictures_B,
-                )
-            if "itc" in objectives:
-                losses["itc"] = contrast
-        if "itm" in objectives:
-            chosen = negatives(to_texts_BG, to_images_BG, pictures_B, int(text.steps))
-            ids_GT, seen_GT = ranks.gather_texts(ids_BT), ranks.gather_texts(seen_BT, False)
-            own = ranks.own(len(ids_BT))
-            pairs = (
-                shown(features_BND, None, None, chosen.images_B),
-                torch.cat([ids_GT[own], ids_GT[chosen.texts_B], ids_GT[own]]),
-                torch.cat([seen_GT[own], seen_GT[chosen.texts_B], seen_GT[own]]),
-            )
-            losses["itm"] = matching_loss(text.matches(queries, *pairs))
-            if queries.training:
-                text.steps += 1
-        if "itg" in objectives:
-            if text.head is None:
-                raise InputError(
-                    "This Q-Former has no output layer for words (released retrieval models have none), so it "
-                    "cannot learn itg. Leave the objective out, or begin from weights that have one."
-                )
-            losses["itg"] = text.words_loss(queries, features_BND, ids_BT, batch.labels_BT, seen_BT)
-        return losses
 
     def _side(self) -> QFormerText:
         if self.text is None:

@@ -11,9 +11,10 @@ from looksay.data.dataset import Source
 from looksay.data.sources import scenes as talks
 from looksay.errors import UnknownName
 from looksay.models.families import blip2
-from looksay.models.families.blip2 import FIRST, Blip2
+from looksay.models.families.blip2 import Blip2
 from looksay.models.language import Language
 from looksay.models.qformer import QFormer, QFormerText
+from looksay.models.representing import FIRST
 from looksay.training.recipes import _small
 from looksay.training.recipes._published import Outline, divided, fitting, published
 from looksay.training.recipes.simvlm import Bare
@@ -78,15 +79,22 @@ def scenes(
 
 
 def over(tower: Any, language: Language, tokenizer: Any, size: str = "mini") -> Blip2:
-    """A new Q-Former between a tower and a language model that are there. Scenes have five objects at most, so
-    half of the paper's queries serve."""
+    """A new Q-Former between a tower and a language model that are there."""
+    connector, text = queries(tower, tokenizer, size, width_out=language.width)
+    return Blip2(tower, connector, tokenizer, text, language)
+
+
+def queries(
+    tower: Any, tokenizer: Any, size: str, *, width_out: int
+) -> tuple[QFormer, QFormerText]:
+    """A new Q-Former and its side of words. Scenes have five objects at most, so half of the paper's queries serve."""
     chosen = _small.size(size)
     shape = {"width": chosen.width, "layers": chosen.layers, "inner": chosen.hidden}
-    queries = QFormer(
-        tower.width, language.width, queries=16, heads=chosen.heads, cross_every=1, **shape
+    connector = QFormer(
+        tower.width, width_out, queries=16, heads=chosen.heads, cross_every=1, **shape
     )
     text = QFormerText.over(tokenizer, positions=64, length=64, embedding=chosen.width, **shape)
-    return Blip2(tower, _small.awake(queries), tokenizer, _small.awake(text), language)
+    return _small.awake(connector), _small.awake(text)
 
 
 def joining(seed: int = 0, *, first_stage: bool = True, itg: bool = True) -> list[Stage]:
