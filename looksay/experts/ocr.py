@@ -4,16 +4,24 @@ with its `kor` data, reads Korean. What neither can read is reported as unread, 
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image as Pillow
 
+from looksay.errors import InputError
 from looksay.experts import _script, _tesseract
+from looksay.experts.base import Findings, Options, TextLine
+from looksay.experts.boxes import clipped
+from looksay.images import load_rgb
 
+ABOUT = "Text in the picture, read by rapidocr (Latin, Chinese, Japanese) and tesseract (Korean)."
 MAX_SIDE_PX = 1280
 """Larger pictures are shrunk first: it bounds memory, and text smaller than that is not worth quoting."""
 
@@ -67,6 +75,10 @@ class Reader:
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
         wanted = korean if korean is not None else True
         self._tesseract = _tesseract.find("kor") if wanted else None
+
+    @property
+    def reads_korean(self) -> bool:
+        return self._tesseract is not None
 
     def read(self, image: Pillow.Image) -> list[Line]:
         """Lines of an upright RGB image; see `looksay.images.load_rgb`."""
@@ -167,3 +179,49 @@ def _straighten(pixels: Any, quad: Any) -> Any:
         pixels, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE, flags=cv2.INTER_CUBIC
     )
     return np.rot90(crop) if height >= 1.5 * width else crop
+
+
+class Texts:
+    """The lines of a picture as findings: those that may be quoted, or, with `min_score`, all that score as much."""
+
+    name = "ocr"
+
+    def __init__(self, reader: Reader, min_score: float | None = None) -> None:
+        self._reader, self._min_score = reader, min_score
+
+    @property
+    def fingerprint(self) -> str:
+        korean = "+kor" if self._reader.reads_korean else ""
+        return f"ocr-1 rapidocr-{version('rapidocr')}{korean} {self._min_score}"
+
+    def find(self, source: Path | bytes | Pillow.Image) -> Findings:
+        picture = load_rgb(source)
+        lines = []
+        for line in self._reader.read(picture):
+            left, top, width, height = line.box
+            box = clipped(
+                (
+                    left / picture.width,
+                    top / picture.height,
+                    (left + width) / picture.width,
+                    (top + height) / picture.height,
+                )
+            )
+            sure = line.certain if self._min_score is None else line.score >= self._min_score
+            if line.text and sure and box:
+                lines.append(TextLine(line.text, box, round(line.score, 4)))
+        return Findings(picture.size, lines=tuple(lines))
+
+
+def lacking() -> str:
+    """What to type before text can be read; "" where nothing is in the way."""
+    if importlib.util.find_spec("rapidocr") is None:
+        return 'the package rapidocr: pip install ".[facts]" in the folder of looksay'
+    return ""
+
+
+def load(model: str, options: Options) -> Texts:
+    """There is one reader, so `model` is empty. Raises InputError, ImportError."""
+    if model:
+        raise InputError(f"The expert ocr has no models; found {model!r}. Type: --expert ocr")
+    return Texts(Reader(threads=options.threads), options.min_score)

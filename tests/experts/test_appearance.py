@@ -13,7 +13,7 @@ from PIL import Image, ImageColor, ImageDraw
 
 @pytest.fixture(autouse=True)
 def _extra():
-    need(find_spec("cv2"), 'OpenCV is not installed: pip install "looksay[facts]"')
+    need(find_spec("cv2"), 'OpenCV is not installed: pip install ".[facts]"')
 
 
 # CSS colour names whose plain name nobody disputes.

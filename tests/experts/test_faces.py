@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def finder():
-    need(find_spec("cv2"), 'OpenCV is not installed: pip install "looksay[facts]"')
+    need(find_spec("cv2"), 'OpenCV is not installed: pip install ".[facts]"')
     from looksay.experts.faces import Finder
 
     return Finder()

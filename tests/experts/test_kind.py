@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples/site/images"
 
 @pytest.fixture(autouse=True)
 def _extra():
-    need(find_spec("cv2"), 'OpenCV is not installed: pip install "looksay[facts]"')
+    need(find_spec("cv2"), 'OpenCV is not installed: pip install ".[facts]"')
 
 
 def line(text: str, left: float, top: float, height: float = 24):

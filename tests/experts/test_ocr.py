@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples/site/images"
 
 @pytest.fixture(scope="module")
 def reader():
-    need(find_spec("rapidocr"), 'rapidocr is not installed: pip install "looksay[facts]"')
+    need(find_spec("rapidocr"), 'rapidocr is not installed: pip install ".[facts]"')
     from looksay.experts.ocr import Reader
 
     return Reader(threads=1, korean=False)
@@ -124,7 +124,7 @@ def test_korean_is_not_quoted_without_tesseract(reader):
 
 
 def test_korean_is_read_with_tesseract():
-    need(find_spec("rapidocr"), 'rapidocr is not installed: pip install "looksay[facts]"')
+    need(find_spec("rapidocr"), 'rapidocr is not installed: pip install ".[facts]"')
     need(shutil.which("tesseract"), "tesseract is not installed (Debian: tesseract-ocr-kor)")
     from looksay.experts import _tesseract
     from looksay.experts.ocr import Reader
@@ -139,7 +139,7 @@ def test_korean_is_read_with_tesseract():
 
 @pytest.mark.parametrize("program", ["/no/such/program", sys.executable])
 def test_a_tesseract_that_is_gone_or_fails_reads_nothing(program):
-    need(find_spec("cv2"), 'OpenCV is not installed: pip install "looksay[facts]"')
+    need(find_spec("cv2"), 'OpenCV is not installed: pip install ".[facts]"')
     import numpy as np
 
     from looksay.experts._tesseract import Tesseract
@@ -149,7 +149,7 @@ def test_a_tesseract_that_is_gone_or_fails_reads_nothing(program):
 
 
 def test_a_tesseract_that_hangs_reads_nothing(monkeypatch):
-    need(find_spec("cv2"), 'OpenCV is not installed: pip install "looksay[facts]"')
+    need(find_spec("cv2"), 'OpenCV is not installed: pip install ".[facts]"')
     import numpy as np
 
     from looksay.experts import _tesseract
@@ -183,7 +183,7 @@ def test_letters_left_out_show_as_gaps():
 
 
 def test_look_alike_words_need_a_latin_neighbour():
-    need(find_spec("cv2"), 'OpenCV is not installed: pip install "looksay[facts]"')
+    need(find_spec("cv2"), 'OpenCV is not installed: pip install ".[facts]"')
     from looksay.experts.ocr import Line, _settle
 
     def line(text):
@@ -217,3 +217,31 @@ def test_no_foreign_alphabet_is_quoted_however_sure_the_reader_is(text):
     from looksay.experts._script import doubt
 
     assert doubt(text, 1.0, [1.0] * len(text))
+
+
+def test_the_expert_hands_over_lines_that_may_be_quoted_in_shares_of_the_picture():
+    need(find_spec("rapidocr"), 'rapidocr is not installed: pip install ".[facts]"')
+    from looksay.errors import InputError
+    from looksay.experts import verbalise
+    from looksay.experts.base import Options
+    from looksay.experts.loading import load
+
+    expert = load("ocr", Options(threads=1))
+    image = written("NO SWIMMING", ImageFont.load_default(44), size=(800, 200), at=(200, 50))
+    found = expert.find(image)
+    (line,) = found.lines
+    assert found.size_px == (800, 200)
+    assert line.text == "NO SWIMMING"
+    assert line.box[0] == pytest.approx(0.25, abs=0.02)
+    assert 0.2 < line.box[1] < 0.35
+    assert line.box[2] < 0.7
+    assert verbalise.moai(found) == 'The image includes text descriptions: "NO SWIMMING".'
+    assert expert.find(Image.new("RGB", (300, 200), "white")).lines == ()
+    # With a threshold of the user's own, doubt does not count.
+    cut = written("NO SWIMMING", ImageFont.load_default(44), at=(-30, 50))
+    assert expert.find(cut).lines == ()
+    doubted = load("ocr", Options(threads=1, min_score=0.5))
+    assert doubted.find(cut).lines[0].text.endswith("SWIMMING")
+    assert doubted.fingerprint != expert.fingerprint
+    with pytest.raises(InputError, match="ocr has no models"):
+        load("ocr:tesseract")

@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-Box = tuple[float, float, float, float]
+from looksay.experts.boxes import Box, overlap
+
+__all__ = ["Box", "Compat", "overlap", "parse"]
+
 Compat = Literal["strict", "lmms-eval"]
 """Whose reading of an answer; strict is ours."""
 
@@ -53,20 +56,3 @@ def _box(numbers: tuple[str | None, ...], unit: float = 1.0) -> Box:
 def _inside(box: Box) -> bool:
     left, top, right, bottom = box
     return 0 <= left < right <= 1 and 0 <= top < bottom <= 1
-
-
-def overlap(first: Box, second: Box) -> float:
-    """Intersection over union, 0 to 1; 0 where neither has an area.
-
-    >>> overlap((0, 0, 1, 0.5), (0, 0, 0.5, 1))
-    0.3333333333333333
-    """
-    width = max(0.0, min(first[2], second[2]) - max(first[0], second[0]))
-    height = max(0.0, min(first[3], second[3]) - max(first[1], second[1]))
-    shared = width * height
-    whole = _area(first) + _area(second) - shared
-    return shared / whole if whole > 0 else 0.0
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
