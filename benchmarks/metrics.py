@@ -17,7 +17,8 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import TypeVar
 
-from looksay.evaluation.metrics import bleu, cider, ptb, rouge
+from looksay.evaluation.metrics import bleu, cider, rouge
+from looksay.texts import ptb
 
 T = TypeVar("T")
 VOCABULARY, REFERENCES = 10_000, 5

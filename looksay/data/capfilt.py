@@ -3,7 +3,7 @@
 A captioner (any backend) writes one text for each picture, drawn from a nucleus; a filter judges it and the text
 that came with the picture, and drops what it rejects. Both are written down the moment they are known, in
 `verdicts.jsonl`, so that a run that was killed goes on where it was:
-{"key": "9f2c…", "id": "17", "what": "caption", "text": "a dog on a beach"}
+{"key": "9f2c…", "id": "17", "what": "caption", "error": null, "text": "a dog on a beach", …}
 {"key": "03ab…", "id": "17", "what": "verdict", "index": 17, "origin": "synthetic", "text": "a dog on a beach",
 "log_odds": 2.3, "kept": true}
 """
@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from looksay.backends.base import Backend, LoadOptions, check_describes, parse_name, spelled
+from looksay.data.answers import Answers
 from looksay.data.dataset import Source, named
+from looksay.data.dialogues import Dialogue, Request, Unanswered, hold
 from looksay.data.opening import open_source
 from looksay.data.sources import coco_captions, webdataset
 from looksay.errors import InputError
@@ -151,26 +153,25 @@ def _captions(
     """The captioner's text for each example; what is not in the file yet is asked for, and written down."""
     if captioner is None:
         return {}
-    how = {k: v for k, v in asdict(options).items() if k != "timeout_s"}
     texts: dict[int, str] = {}
-    missing: list[tuple[int, Example, str, Conversation]] = []
-    for index, example in window:
-        asked = Conversation.ask(_image(example), question)
-        key = _digest("caption", captioner.fingerprint, spelled(asked), how)
-        row = lines.get(key)
-        if row is None:
-            missing.append((index, example, key, asked))
-        else:
-            texts[index] = row["text"]
-    for answer in captioner.complete((asked for *_, asked in missing), options):
-        index, example, key, _ = missing[answer.index]
-        text = answer.text.strip()
-        if answer.error or not text:
-            found.failures.append((example.id, answer.error or "the captioner said nothing"))
+    asked = [(e.id, _caption(i, _image(e), captioner, options, question)) for i, e in window]
+    for name, said in hold(asked, Answers(lines)):
+        if isinstance(said, Unanswered):
+            found.failures.append((name, said.reason))
             continue
-        lines.add({"key": key, "id": example.id, "what": "caption", "text": text})
-        texts[index] = text
+        index, text = said
+        if text:
+            texts[index] = text
+        else:
+            found.failures.append((name, "the captioner said nothing, or refused"))
     return texts
+
+
+def _caption(
+    index: int, image: Image, captioner: Backend, options: Options, question: str
+) -> Dialogue[tuple[int, str]]:
+    said = yield Request("caption", captioner, Conversation.ask(image, question), options)
+    return index, "" if said.finish_reason == "refusal" else said.text.strip()
 
 
 def _judged(

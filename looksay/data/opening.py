@@ -44,6 +44,8 @@ def open_source(
         return llava_instruct.read(path, images)
     content = load_json(path)
     keys = set(content) if isinstance(content, dict) else set()
+    if "conversations" in keys:  # one entry without its list: the reader says so
+        return llava_instruct.read(path, images)
     if "questions" in keys:
         return vqa.read(path, _annotations(path), images)
     if {"annotations", "images"} <= keys:

@@ -74,7 +74,10 @@ def entries(path: Path, content: Any, key: str | None = None) -> list[Any]:
             raise InputError(f"{path}: expected an object with the key {key!r}; found {has}.")
         found, where = content[key], repr(key)
     if not isinstance(found, list):
-        raise InputError(f"{path}: expected {where} to be a list of entries; found {kind(found)}.")
+        hint = " One entry? Put it in a list: [ … ]" if isinstance(found, dict) else ""
+        raise InputError(
+            f"{path}: expected {where} to be a list of entries; found {kind(found)}.{hint}"
+        )
     if not found:
         raise InputError(f"{path}: {where} is an empty list; expected at least one entry.")
     return found
@@ -148,15 +151,14 @@ class Place:
             self.fail(f"the image {name[:60]!r} is an address; expected the name of a file.")
         paths = [self.inside(folder, one) for one in (name, *also)]
         path = next((one for one in paths if one.is_file()), None)
-        if path is None and not folder.is_dir():
-            self.fail(f"the image {name!r} was looked for in {folder}, which is no folder.")
-        if path is None:
-            looked = folder / name
-            self.fail(
-                f"the image {name!r} is not in {folder}.{_near(looked.name, looked.parent)} "
-                "Name the folder with --images."
-            )
         later = _LATER.get()
+        # Benchmarks, whose pictures are opened later, have no such option: they say what they need.
+        hint = " Name the folder with --images." if later is None else ""
+        if path is None and not folder.is_dir():
+            self.fail(f"the image {name!r} was looked for in {folder}, which is no folder.{hint}")
+        if path is None:
+            near = _near(Path(name).name, (folder / name).parent)
+            self.fail(f"the image {name!r} is not in {folder}.{near}{hint}")
         if later is None:
             self._open(path)
         else:

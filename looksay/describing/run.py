@@ -16,6 +16,7 @@ from looksay.errors import BackendError, InputError
 from looksay.library.catalog import Catalog
 from looksay.library.pages import Context
 from looksay.library.records import FINAL, Key, Target, Words
+from looksay.spending import Budget, Estimate, cost_usd, prompt_tokens
 from looksay.types import Completion, Conversation, Options
 
 Which = Literal["missing", "all", "ai"]
@@ -78,19 +79,6 @@ class DescribeReport:
     """Why the run ended early: "limit", "cost", "interrupted", or a backend's fault; "" when it did not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a run would take. Time is None where nothing was measured on this machine yet."""
-
-    model: str
-    requests: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: float | None
-    seconds: float | None
-    waiting: int
-
-
 class Describer:
     """A run over a catalogue with one backend; call it once. `stop` may be set from anywhere (a signal
     handler): the requests in flight are finished and stored."""
@@ -117,7 +105,8 @@ class Describer:
         self.language, self.default_language = language, default_language
         self.target_characters, self.max_characters = target_characters, max_characters
         self.which, self.again, self.prefix = which, again, prefix
-        self.limit, self.max_cost_usd, self.on_event = limit, max_cost_usd, on_event
+        self.limit, self.on_event = limit, on_event
+        self.budget = Budget(max_cost_usd)
         self.stop = False
         check_describes(backend)
         profile = backend.profile
@@ -132,7 +121,7 @@ class Describer:
         self.settings_hash = settings_hash(self.options)
         self._root = catalog.root
         self._asked: set[Key] = set()
-        self._drawn = self._answered = 0
+        self._drawn = 0
         self._second: deque[Task] = deque()
 
     def run(self) -> DescribeReport:
@@ -168,27 +157,19 @@ class Describer:
             if task.key in keys:
                 continue
             keys.add(task.key)
-            words = sum(
-                len(part)
-                for m in task.conversation.messages
-                for part in m.parts
-                if isinstance(part, str)
-            )
-            tokens += words // 4 + self.backend.profile.image_tokens
+            tokens += prompt_tokens(task.conversation, self.backend.profile.image_tokens)
             if self.limit is not None and len(keys) >= self.limit:
                 break
         planned, self.report = self.report, kept
         requests = len(keys)
         answers = requests * _ANSWER_TOKENS
-        price = self.backend.profile.price
-        cost = (
-            price.cost(tokens, answers) if price else None if self.backend.profile.remote else 0.0
-        )
+        profile = self.backend.profile
+        cost = cost_usd(profile.price, profile.remote, tokens, answers)
         known = [
             t for t in self.ledger.tallies() if t["model"] == self.backend.name and t["generations"]
         ]
         each = known[0]["seconds"] if known else None
-        workers = max(1, self.backend.profile.concurrency)
+        workers = max(1, profile.concurrency)
         return Estimate(
             self.backend.name,
             requests,
@@ -289,20 +270,11 @@ class Describer:
         if self.limit is not None and self._drawn >= self.limit and not task.problem:
             report.stopped = "limit"
             return True
-        if self.max_cost_usd is not None:
-            price = self.backend.profile.price
-            typical = (
-                report.cost_usd / self._answered
-                if self._answered
-                else (
-                    price.cost(self.backend.profile.image_tokens + 500, _ANSWER_TOKENS)
-                    if price
-                    else 0.0
-                )
-            )
-            if report.cost_usd + typical * (in_flight + 1) > self.max_cost_usd:
-                report.stopped = "cost"
-                return True
+        price = self.backend.profile.price
+        tokens = self.backend.profile.image_tokens + 500, _ANSWER_TOKENS
+        if not self.budget.allows("", in_flight, price.cost(*tokens) if price else 0.0):
+            report.stopped = "cost"
+            return True
         return False
 
     def _store(self, task: Task, completion: Completion) -> None:
@@ -310,7 +282,7 @@ class Describer:
         report.prompt_tokens += completion.prompt_tokens or 0
         report.completion_tokens += completion.completion_tokens or 0
         report.cost_usd += completion.cost_usd
-        self._answered += 1
+        self.budget.pay("", completion.cost_usd)
         if completion.error:
             self._fail(task, completion, _whole(completion.error))
             return

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from looksay.backends.base import spelled
+from looksay.data.answers import Answers
 from looksay.evaluation.benchmark import Item
 from looksay.library.lines import Lines
-from looksay.types import Completion, Options
+from looksay.types import Options
 
 
 def key(fingerprint: str, item: Item, options: Options) -> str:
@@ -42,39 +43,15 @@ def data(items: Sequence[Item]) -> str:
     return total.hexdigest()[:16]
 
 
-class Journal:
+class Journal(Answers):
     """The answers of a file (`library.lines.Lines`, which also says what it raises)."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lines = Lines(path, "an answer")
+        self.path, self._file = path, Lines(path, "an answer")
+        super().__init__(self._file)
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lines.__exit__()
-
-    def get(self, key: str) -> Completion | None:
-        """The answer that was given under this key, None where there is none or its call failed."""
-        row = self._lines.get(key)
-        if row is None or row["error"]:
-            return None
-        fields = {name: row[name] for name in _KEPT}
-        return Completion(index=-1, **fields)
-
-    def add(self, key: str, item: str, completion: Completion) -> None:
-        """Append one answer (or failure); it is on the disk when this returns."""
-        given = {name: getattr(completion, name) for name in _KEPT}
-        self._lines.add({"key": key, "id": item, "error": completion.error, **given})
-
-
-_KEPT = (
-    "text",
-    "finish_reason",
-    "prompt_tokens",
-    "completion_tokens",
-    "seconds",
-    "cost_usd",
-    "details",
-)
+        self._file.__exit__()

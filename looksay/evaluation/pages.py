@@ -13,7 +13,7 @@ from jinja2 import Environment, select_autoescape
 
 from looksay.data.reading import write as write_file
 from looksay.errors import UnreadablePhoto
-from looksay.evaluation import published
+from looksay.evaluation import figures, published
 from looksay.evaluation.benchmark import Item
 from looksay.evaluation.report import number, part, unscored
 from looksay.evaluation.run import Result
@@ -42,7 +42,9 @@ def html(found: Mapping[str, Any], results: Sequence[Result]) -> str:
     template = files("looksay.evaluation") / "templates" / "report.html"
     return made.from_string(template.read_text("utf-8")).render(
         record=found,
-        tables=[{**table, "plot": plot(table)} for table in tables(found)],
+        tables=[
+            {**table, "plot": plot(table), "means": explained(table)} for table in tables(found)
+        ],
         note=published.NOTE,
         second_hand=published.SECOND_HAND,
         samples=[
@@ -72,6 +74,14 @@ def tables(found: Mapping[str, Any]) -> list[dict[str, Any]]:
             name = figure["name"] + (f": {figure['kind']}" if figure["kind"] else "")
             table["rows"].setdefault(name, {})[result["model"]] = figure
     return list(made.values())
+
+
+def explained(table: Mapping[str, Any]) -> dict[str, str]:
+    """What the figures of a table say, by name, in its order; those that nothing is known of are left out."""
+    rows = {f["name"]: f for model in table["models"] for f in model["figures"]}
+    said = {name: figures.means(table["benchmark"], name) for name in rows}
+    less = {name: " Less is better." if rows[name]["better"] < 0 else "" for name in rows}
+    return {name: words + less[name] for name, words in said.items() if words}
 
 
 def markdown(found: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from looksay.backends.base import WAITING, Backend, Ranker
+from looksay.data.answers import as_answer
 from looksay.errors import BackendError, InputError, LooksayError
 from looksay.evaluation import measures
 from looksay.evaluation.benchmark import (
@@ -232,10 +233,7 @@ def ask(
             conversations = (item.conversation for _, item in missing)
             for completion in backend.complete(conversations, how):
                 name, item = missing[completion.index]
-                if completion.finish_reason != "error":
-                    # Refused, or nothing said: that is an answer too, if one that nobody can read.
-                    text = completion.text or str(completion.details.get("refused", ""))
-                    completion = replace(completion, text=text, error=None)
+                completion = as_answer(completion)
                 if WAITING not in completion.details:
                     journal.add(name, item.id, completion)
                 found[item.id] = completion

@@ -105,6 +105,8 @@ def test_each_defect_names_its_entry(folder: Path, entry: Any, said: str) -> Non
         ('[{"id": 1,}]', "is not JSON: .* in line 1, column"),
         ('{"id": 1}\n{"id": 2}', r"name the file \.jsonl"),
         ({"data": []}, "expected the file to be a list of entries; found an object"),
+        (BUS, r"found an object .*\. One entry\? Put it in a list: \[ … \]"),
+        ("null", r"found null\.$"),
         ([], "empty list"),
     ],
 )
@@ -118,7 +120,12 @@ def test_a_missing_file_and_a_missing_folder(folder: Path) -> None:
     with pytest.raises(InputError, match=r"no file .*Near names there: chats\.json"):
         llava_instruct.read(folder / "chat.json")
     source = llava_instruct.read(folder / "chats.json", images=folder / "nowhere")
-    with pytest.raises(InputError, match="nowhere, which is no folder"):
+    with pytest.raises(
+        InputError, match=r"nowhere, which is no folder\. Name the folder with --images"
+    ):
+        source.example(0)
+    (folder / "nowhere").mkdir()
+    with pytest.raises(InputError, match=r"is not in .*nowhere\. Name the folder with --images\.$"):
         source.example(0)
 
 

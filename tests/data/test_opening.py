@@ -94,6 +94,11 @@ def test_what_is_nothing_of_these(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"weather": 3}')
     with pytest.raises(InputError, match=r"an object with weather\. Expected: scenes; LLaVA"):
         open_source(str(tmp_path / "x.json"))
+    (tmp_path / "one.json").write_text(
+        json.dumps(json.loads(SHOWN["conversations.json"])[0], indent=2)
+    )
+    with pytest.raises(InputError, match=r"one\.json: .*Put it in a list: \[ … \]"):
+        open_source(str(tmp_path / "one.json"))
     with pytest.raises(InputError, match=r"no file .*y\.json"):
         open_source(str(tmp_path / "y.json"))
     (tmp_path / "questions.json").write_text('{"questions": []}')

@@ -138,7 +138,7 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         spice([["a"]], [])
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, "pycocoevalcap", raising=False)
-    with pytest.raises(MissingDependency, match=r"looksay\[coco-java\]"):
+    with pytest.raises(MissingDependency, match=r"\.\[coco-java\]"):
         meteor([["a"]], [[["a"]]])
     package = tmp_path / "pycocoevalcap"
     (package / "spice").mkdir(parents=True)

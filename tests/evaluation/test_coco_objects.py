@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from looksay.errors import UnknownName
 from looksay.evaluation.benchmarks.chair import figures
 from looksay.evaluation.measures import interval
-from looksay.evaluation.metrics import chair, coco_objects
-from looksay.evaluation.metrics.coco_objects import COCO, Vocabulary, find, present
+from looksay.evaluation.metrics import chair
+from looksay.texts import coco_objects
+from looksay.texts.coco_objects import COCO, Vocabulary, find, present
 
 CLASSES = sorted(set(COCO.classes.values()))
 

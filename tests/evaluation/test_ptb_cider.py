@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from looksay.errors import InputError
-from looksay.evaluation.metrics import cider, ptb
+from looksay.evaluation.metrics import cider
+from looksay.texts import ptb
 
 SETS = [
     "caption-coco80/given",

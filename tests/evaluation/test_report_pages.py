@@ -55,6 +55,8 @@ def test_html_holds_everything_and_escapes_it(tmp_path: Path) -> None:
     assert "odd &lt;b&gt;" in made
     assert "odd <b>" not in made
     assert "silent is not scored:" in made
+    assert "<dt>accuracy</dt><dd>The share of questions with a right answer.</dd>" in made
+    assert re.search(r"<dt>unreadable</dt><dd>The share .* Less is better\.</dd>", made)
     assert "off less good &amp; right" in made
     assert re.search(
         r'alt="Bars of accuracy by type\. good &amp; right: all 100\.0, even 100\.0', made

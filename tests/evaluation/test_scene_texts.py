@@ -12,8 +12,8 @@ pytest.importorskip("numpy", reason="no numpy: scenes cannot be drawn")
 
 from looksay.data.scenes import Scene, Scenes, captions, description
 from looksay.data.scenes.atlas import BY_NAME
+from looksay.data.scenes.told import ToldGroup, ToldRelation, ToldSign
 from looksay.evaluation.metrics import scenes
-from looksay.evaluation.metrics.scenes import ToldGroup, ToldRelation, ToldSign
 
 SPLIT = st.sampled_from(["train", "test", "pairs", "words"])
 INDEX = st.integers(0, 10**9)

@@ -20,6 +20,7 @@ from looksay.data.scenes import (
 )
 from looksay.data.scenes.asking import PLACES
 from looksay.data.scenes.atlas import NOUNS
+from looksay.data.scenes.finding import findings, spoiled
 from looksay.data.scenes.grids import CELL_PX, grids
 from looksay.data.scenes.telling import counted
 from looksay.data.sources.drawing import Curriculum, Drawn, draw
@@ -69,29 +70,34 @@ class SceneTalks:
     """Scene number `index`, talked about in a way drawn from the mix."""
 
     def __init__(
-        self, drawn: Drawn, mix: Mapping[Kind, float], types: frozenset[str] | None
+        self,
+        drawn: Drawn,
+        mix: Mapping[Kind, float],
+        types: frozenset[str] | None,
+        experts: float | None = None,
     ) -> None:
         for kind in mix:
             if kind not in KINDS:
                 raise UnknownName("kind of scene conversation", kind, KINDS)
         if not mix or min(mix.values()) < 0 or not sum(mix.values()) > 0:
             raise InputError(f"A mix of conversations takes weights above 0; found {dict(mix)}.")
-        self._drawn, self._types = drawn, types
+        self._drawn, self._types, self._experts = drawn, types, experts
         self._kinds = tuple(mix)
         total = sum(mix.values())
         self._shares = tuple(weight / total for weight in mix.values())
         self.size: int | None = None
         asked = "" if types is None else sorted(types)
-        self.fingerprint = f"{drawn.settings} {dict(mix)} {asked}"
+        told = "" if experts is None else f" experts {experts}"
+        self.fingerprint = f"{drawn.settings} {dict(mix)} {asked}{told}"
 
     def example(self, index: int) -> Example:
         """The conversation about scene number `index`. `truth`: scene, kind, and (of questions) types."""
         scene, words = self._drawn.at(index)
-        return talk(scene, self._kind(scene, words), self._types, words)
+        return talk(scene, self._kind(scene, words), self._types, words, self._experts)
 
     def mixed(self, mix: Mapping[Kind, float]) -> SceneTalks:
         """The same scenes, talked about in another mix."""
-        return SceneTalks(self._drawn, mix, self._types)
+        return SceneTalks(self._drawn, mix, self._types, self._experts)
 
     def _kind(self, scene: Scene, words: str) -> Kind:
         drawn = Random(f"{scene.id}-kind{words}").random()
@@ -108,20 +114,33 @@ def read(
     size_px: int = 128,
     mix: Mapping[Kind, float] = MIX,
     types: frozenset[str] | None = None,
+    experts: float | None = None,
     **curriculum: Unpack[Curriculum],
 ) -> SceneTalks:
     """Endless conversations about scenes, drawn as they are asked for.
 
-    `mix` weighs the kinds of conversation; `types` keeps to these types of questions. Raises InputError as `draw`.
+    `mix` weighs the kinds of conversation; `types` keeps to these types of questions. With `experts` pictures come
+    with what vision experts would find in them, this share of it wrong (0.0: the truth). Raises InputError as `draw`.
     """
-    return SceneTalks(draw(seed, split, size_px, **curriculum), mix, types)
+    if experts is not None and not 0 <= experts <= 1:
+        raise InputError(
+            f"experts is the share of findings that are wrong, from 0 to 1; found {experts:g}. For the truth "
+            "type 0.0, for pictures without findings None."
+        )
+    return SceneTalks(draw(seed, split, size_px, **curriculum), mix, types, experts)
 
 
-def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None, words: str = "") -> Example:
+def talk(
+    scene: Scene,
+    kind: Kind,
+    types: frozenset[str] | None = None,
+    words: str = "",
+    experts: float | None = None,
+) -> Example:
     """One conversation of that kind about a scene, other `words` in other words; a pure function of its arguments."""
     random = Random(f"{scene.id}-{kind}{words}")
     truth: dict[str, object] = {"scene": scene, "kind": kind}
-    image = Image(scene.image()) if kind not in ("listing", "reading") else None
+    image = _shown(scene, experts) if kind not in ("listing", "reading") else None
     pairs: list[tuple[str, str]] = []
     if kind == "description":
         pairs = [(_worded(DESCRIBE, DESCRIBE_TOO, random), description(scene))]
@@ -172,6 +191,14 @@ def talk(scene: Scene, kind: Kind, types: frozenset[str] | None = None, words: s
     if kind == "picture" and image:
         messages = [Message("user", (image,))]
     return Example(f"{scene.id}-{kind}{words}", Conversation(tuple(messages)), truth)
+
+
+def _shown(scene: Scene, experts: float | None) -> Image:
+    """The picture of a scene; see `read` for `experts`."""
+    if experts is None:
+        return Image(scene.image())
+    found = findings(scene)
+    return Image(scene.image(), spoiled(found, experts, scene.id) if experts else found)
 
 
 def _named(scene: Scene) -> list[tuple[float, float, tuple[str, ...]]]:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from looksay.evaluation.benchmark import Answer, Item
 from looksay.evaluation.benchmarks._asking import CAPTION, SHORT
 from looksay.evaluation.measures import Measure, of_samples
-from looksay.evaluation.metrics import bleu, cider, ptb, rouge
+from looksay.evaluation.metrics import bleu, cider, rouge
+from looksay.texts import ptb
 from looksay.types import Conversation, Image
 
 Texts = Mapping[str, tuple[str, Sequence[str]]]

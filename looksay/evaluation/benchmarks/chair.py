@@ -15,7 +15,7 @@ from looksay.evaluation.benchmarks import _karpathy
 from looksay.evaluation.benchmarks._asking import CAPTION, DETAIL, LONG, SHORT
 from looksay.evaluation.measures import Measure, of_samples
 from looksay.evaluation.metrics.chair import Hallucination, of_coco
-from looksay.evaluation.metrics.coco_objects import COCO, Mode
+from looksay.texts.coco_objects import COCO, Mode
 from looksay.types import Conversation
 
 CARD = Card(

@@ -12,7 +12,7 @@ from looksay.evaluation.benchmark import Answer, Card, Compat, Item
 from looksay.evaluation.benchmarks import _karpathy
 from looksay.evaluation.benchmarks._judging import verdicts_of, yes
 from looksay.evaluation.measures import Measure, of_samples
-from looksay.evaluation.metrics import ptb
+from looksay.texts import ptb
 from looksay.types import Conversation
 
 CARD = Card(

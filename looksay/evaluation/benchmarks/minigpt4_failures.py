@@ -13,7 +13,7 @@ from looksay.evaluation.benchmark import Answer, Card, Compat, Item
 from looksay.evaluation.benchmarks import _karpathy
 from looksay.evaluation.measures import Measure, of_samples
 from looksay.evaluation.metrics import minigpt4
-from looksay.evaluation.metrics.coco_objects import COCO, present
+from looksay.texts.coco_objects import COCO, present
 from looksay.types import Conversation
 
 CARD = Card(

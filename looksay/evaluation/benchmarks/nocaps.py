@@ -15,7 +15,7 @@ from looksay.data.reading import Place, entries, load_json
 from looksay.evaluation.benchmark import Answer, Card, Compat, Item
 from looksay.evaluation.benchmarks import _captions
 from looksay.evaluation.measures import Measure
-from looksay.evaluation.metrics import ptb
+from looksay.texts import ptb
 
 CARD = Card(
     title="nocaps",

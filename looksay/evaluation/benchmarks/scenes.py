@@ -21,9 +21,10 @@ from looksay.data.scenes.atlas import NOUNS
 from looksay.data.sources.scenes import CAPTION, DESCRIBE
 from looksay.evaluation.benchmark import Answer, Card, Compat, Item
 from looksay.evaluation.measures import Measure, by_kind, of_samples
-from looksay.evaluation.metrics import ptb, vqa
 from looksay.evaluation.metrics import scenes as texts
+from looksay.evaluation.metrics import vqa
 from looksay.evaluation.metrics.cider import cider
+from looksay.texts import ptb
 from looksay.types import Conversation, Image
 
 CARD = Card(

@@ -3,7 +3,7 @@
 Source: Rohrbach et al., "Object Hallucination in Image Captioning", EMNLP 2018. Here mentions come as
 lists of objects already found in the texts; how they are found belongs to the vocabulary (for scenes:
 `looksay.evaluation.metrics.scenes`, where they are exact; for COCO: `of_coco` below, by
-`looksay.evaluation.metrics.coco_objects`).
+`looksay.texts.coco_objects`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from looksay.evaluation.metrics.coco_objects import COCO, Mode, Vocabulary, find, present
+from looksay.texts.coco_objects import COCO, Mode, Vocabulary, find, present
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,10 @@ from looksay.evaluation.measures import Measure, of_samples, share
 from looksay.evaluation.metrics import coco_java
 from looksay.evaluation.metrics.cider import Frequencies
 from looksay.evaluation.metrics.grams import Tokens
-from looksay.evaluation.metrics.ptb import tokenize
 from looksay.evaluation.results import _files
 from looksay.evaluation.results._files import File
 from looksay.evaluation.scoring import Scored
+from looksay.texts.ptb import tokenize
 
 ABOUT = "Captions held to references, as the COCO evaluation does, without Java."
 EXPECTS = (

@@ -17,10 +17,10 @@ from looksay.errors import InputError, LooksayError
 from looksay.evaluation.benchmark import Compat
 from looksay.evaluation.benchmarks import chair as benchmark
 from looksay.evaluation.metrics.chair import Hallucination, of_coco
-from looksay.evaluation.metrics.coco_objects import COCO, Mode, Vocabulary
 from looksay.evaluation.results import _files
 from looksay.evaluation.results._files import Entry, File
 from looksay.evaluation.scoring import Scored
+from looksay.texts.coco_objects import COCO, Mode, Vocabulary
 
 ABOUT = "Objects of COCO that captions name and that are not there: CHAIRi, CHAIRs, and how many are named."
 EXPECTS = (
