@@ -20,6 +20,9 @@ class Image:
     a decoded picture."""
 
     source: Path | bytes | Pillow
+    findings: Any = field(default=None, compare=False, repr=False)
+    """What vision experts found in it (`looksay.experts.base.Findings`, or None), for models that read it: CoLLaVO,
+    MoAI. No part of what names the image."""
 
 
 @dataclass(frozen=True, slots=True)

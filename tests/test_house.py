@@ -16,8 +16,10 @@ PACKAGE = ROOT / "looksay"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
-    {"types", "errors", "plugins", "settings", "images", "svg", "parallel", "fetching", "video"},
-    {"library", "models", "experts"},
+    {"types", "errors", "plugins", "settings", "images", "svg", "parallel", "fetching", "video"}
+    | {"texts", "spending"},
+    {"library", "experts"},
+    {"models"},
     {"backends"},
     {"data", "describing", "searching", "serve"},
     {"training", "evaluation"},

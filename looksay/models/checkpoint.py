@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from looksay import plugins
 from looksay.errors import InputError, plainly
+from looksay.models.adapters import inject
 from looksay.models.fingerprint import exact_fingerprint, fingerprint, is_adapter
 
 FORMAT = 1
@@ -198,13 +199,14 @@ def describe(part: nn.Module) -> dict[str, Any]:
     }
     if any(is_adapter(name) for name, _ in part.named_parameters()):
         settings: Any = part.peft_config
-        chosen = settings["default"]
+        chosen = next(iter(settings.values()))
         found["adapter"] = {
             "r": chosen.r,
             "lora_alpha": chosen.lora_alpha,
             "lora_dropout": chosen.lora_dropout,
             "target_modules": sorted(chosen.target_modules),
             "bias": chosen.bias,
+            **({"names": list(settings)} if len(settings) > 1 else {}),
         }
     return found
 
@@ -305,9 +307,7 @@ def _class(name: str) -> Any:
 
 def _adapted(part: Any, found: Mapping[str, Any]) -> Any:
     if "adapter" in found:
-        from peft import LoraConfig, inject_adapter_in_model
-
-        inject_adapter_in_model(LoraConfig(**found["adapter"]), part)
+        inject(part, **found["adapter"])
     return part
 
 

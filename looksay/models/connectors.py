@@ -107,8 +107,8 @@ class SquaredReLU(nn.Module):
         return F.relu(x).square()
 
 
-def feed_forward(width: int, activation: str = "gelu") -> nn.Sequential:
-    """Flamingo's: a norm before, four times the width within, no biases. `activation`: gelu or relu2.
+def feed_forward(width: int, activation: str = "gelu", times: int = 4) -> nn.Sequential:
+    """Flamingo's: a norm before, `times` the width within, no biases. `activation`: gelu or relu2.
 
     Raises UnknownName for another activation.
     """
@@ -117,26 +117,32 @@ def feed_forward(width: int, activation: str = "gelu") -> nn.Sequential:
         raise UnknownName("activation", activation, known)
     return nn.Sequential(
         nn.LayerNorm(width),
-        nn.Linear(width, 4 * width, bias=False),
+        nn.Linear(width, times * width, bias=False),
         known[activation](),
-        nn.Linear(4 * width, width, bias=False),
+        nn.Linear(times * width, width, bias=False),
     )
 
 
 class ResamplerLayer(nn.Module):
-    """Latents attend to the image and to themselves, then a feed-forward of four times the width."""
+    """Latents attend to the image and to themselves, then a feed-forward of `times` the width."""
 
-    def __init__(self, width: int, heads: int, inner: int, activation: str) -> None:
+    def __init__(self, width: int, heads: int, inner: int, activation: str, times: int = 4) -> None:
         super().__init__()
         self.norm_image, self.norm_latents = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, width, heads, bias=False, inner=inner)
-        self.feed = feed_forward(width, activation)
+        self.feed = feed_forward(width, activation, times)
 
-    def forward(self, latents_IQD: Tensor, features_IND: Tensor) -> Tensor:
+    def forward(
+        self, latents_IQD: Tensor, features_IND: Tensor, seen_IN: Tensor | None = None
+    ) -> Tensor:
+        """`seen_IN`: which features are there (None: all)."""
         latents = self.norm_latents(latents_IQD)
         # Keys and values are the image and the latents together (Flamingo, appendix A.1.1).
         context = torch.cat([self.norm_image(features_IND), latents], dim=1)
-        x = latents_IQD + self.attention(latents, context)
+        mask = None
+        if seen_IN is not None:
+            mask = F.pad(seen_IN, (0, latents.shape[1]), value=True)[:, None, None]
+        x = latents_IQD + self.attention(latents, context, mask)
         fed: Tensor = x + self.feed(x)
         return fed
 

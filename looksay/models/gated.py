@@ -166,7 +166,7 @@ def decoder_blocks(language: Language) -> list[nn.Module]:
     """The blocks of the language model's decoder, in order."""
     if language.config.is_encoder_decoder:
         raise InputError(
-            "This language model has an encoder; Flamingo's words look at pictures in a decoder alone. "
+            "This language model has an encoder; what stands before the blocks of a model wants a decoder alone. "
             "Choose a causal one (Llama, GPT-NeoX, MPT, OPT)."
         )
     layers = int(language.config.num_hidden_layers)

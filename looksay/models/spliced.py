@@ -189,8 +189,8 @@ class Spliced(nn.Module):
         """Zero, with a gradient for each trained part that a batch without images does not use: data-
         parallel training waits for the gradients of all."""
         zero = torch.zeros((), device=self.device)
-        for part in (self.tower, self.qformer or nn.Identity(), self.connector):
-            for weight in part.parameters():
+        for name, part in self.parts.items():
+            for weight in part.parameters() if name != "language" else ():
                 if weight.requires_grad:
                     zero = zero + 0.0 * weight.sum()
         return zero.to(self.language.head[0].dtype)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from looksay.errors import MissingDependency, UnknownName
+from looksay.models.adapters import inject
 from looksay.training.stages import Adapter
 
 _BLOCK = 64
@@ -27,23 +28,24 @@ def attach(model: nn.Module, adapter: Adapter, *, seed: int = 0) -> list[str]:
     UnknownName for a part or layer that is not there, MissingDependency without peft or bitsandbytes.
     """
     try:
-        from peft import LoraConfig, inject_adapter_in_model
+        import peft  # noqa: F401
     except ImportError as error:
         raise MissingDependency("LoRA", "train", str(error.name)) from error
     part = _part(model, adapter.part)
     names = _layers(part, adapter)
     if adapter.quantize is not None:
         _quantize(part, names)
-    config = LoraConfig(
-        r=adapter.rank,
-        lora_alpha=adapter.alpha,
-        lora_dropout=adapter.dropout,
-        target_modules=names,
-        bias="none",
-    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        inject_adapter_in_model(config, part)
+        inject(
+            part,
+            adapter.names,
+            r=adapter.rank,
+            lora_alpha=adapter.alpha,
+            lora_dropout=adapter.dropout,
+            target_modules=names,
+            bias="none",
+        )
     for name, parameter in part.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()

@@ -117,7 +117,8 @@ def _line(
     trains = {name: sizes[name] for name in stage.trains}
     if stage.adapter is not None and stage.adapter.part in trains:
         part = parts[stage.adapter.part]
-        trains[stage.adapter.part] = _adapter_size(part, stage.adapter.rank)
+        single = _adapter_size(part, stage.adapter.rank)
+        trains[stage.adapter.part] = single * len(stage.adapter.names)
     each = text_tokens + image_tokens
     if set(stage.objectives) <= WORDLESS:
         each = 0

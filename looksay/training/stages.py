@@ -25,6 +25,9 @@ class Adapter:
     targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
     quantize: Literal["nf4"] | None = None
     """nf4: the frozen weights below the adapter are held in 4 bit (QLoRA)."""
+    names: tuple[str, ...] = ("default",)
+    """Several: adapters beside each other on the same layers, all of them at work; which of them an example
+    teaches, the family says (CoLLaVO: "image", "talk")."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,14 +21,16 @@ from looksay.training.stages import Stage
 
 FILE = "resume.pt"
 DONE = "run.json"
+LOG = "log.jsonl"
+Plan = tuple[tuple[str, int], ...]
+"""A digest and the number of steps of each stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """After `step` steps of stage number `stage`. Everything else of a run follows from its plan."""
 
-    plan: tuple[tuple[str, int], ...]
-    """A digest and the number of steps of each stage."""
+    plan: Plan
     stage: int = 0
     step: int = 0
     positions: tuple[Position, ...] = ()
@@ -45,9 +48,7 @@ class State:
     """Fingerprint of the model that the run began with."""
 
 
-def plan_of(
-    stages: Sequence[Stage], seed: int, world: int, model: nn.Module
-) -> tuple[tuple[str, int], ...]:
+def plan_of(stages: Sequence[Stage], seed: int, world: int, model: nn.Module) -> Plan:
     """What makes two runs the same, stage by stage: the stage, seed, ranks, and the shapes of the model."""
     plan = []
     shapes = [[name, list(p.shape)] for name, p in model.named_parameters()]
@@ -77,9 +78,7 @@ def save(state: State, out: Path) -> None:
     unfinished.replace(out / FILE)
 
 
-def load(
-    out: Path, plan: tuple[tuple[str, int], ...], origin: str = "", *, mapped: bool = False
-) -> State | None:
+def load(out: Path, plan: Plan, origin: str = "", *, mapped: bool = False) -> State | None:
     """The state in `out`, None where there is none. Raises InputError for one of another run: what was
     done must be what would be done. The stage that it stands in may have become longer, and those after it
     may be others.
@@ -93,20 +92,48 @@ def load(
     here = zip(fields["plan"][at : at + 1], plan[at : at + 1], strict=False)
     longer = all(ours[0] == now[0] and step <= now[1] for ours, now in here)
     same = fields["plan"][:at] == plan[:at] and (longer or not step)
-    _check(out, same, fields, origin)
+    done = at + bool(step)
+    _check(out, same, {**fields, "plan": fields["plan"][:done]}, origin, plan[:done])
     fields["positions"] = tuple(Position(d, tuple(w)) for d, w in fields["positions"])
     return State(**fields)
 
 
-def _check(out: Path, same: bool, found: Mapping[str, Any], origin: str) -> None:
-    if not same or found.get("origin", origin) != origin:
-        raise InputError(
-            f"{out} holds a run with other stages, data, seed, first weights or number of processes. "
-            "Type the same command to go on with it, choose another --out, or start over with --fresh."
-        )
+def _check(out: Path, same: bool, found: Mapping[str, Any], origin: str, plan: Plan) -> None:
+    """Raise InputError for another run. `plan` is of as many stages as matter."""
+    own = found.get("origin", origin) == origin
+    if same and own:
+        return
+    digests = [[digest for digest, _ in one] for one in (found["plan"], plan)]
+    if own and digests[0] == digests[1]:
+        raise InputError(_other_steps(out, found["plan"], plan))
+    raise InputError(
+        f"{out} holds a run with other stages, data, seed, first weights or number of processes. "
+        "Type the same command to go on with it, choose another --out, or start over with --fresh."
+    )
 
 
-def finish(out: Path, plan: tuple[tuple[str, int], ...], facts: dict[str, Any]) -> None:
+def _other_steps(out: Path, before: Plan, now: Plan) -> str:
+    """What to say where nothing but numbers of steps differs; the log has the stages' names."""
+    log = out / LOG
+    text = log.read_text("utf-8", errors="replace") if log.is_file() else ""
+    names = list(dict.fromkeys(re.findall(r'"stage": "([^"]+)", "event": "start"', text)))
+    names += [f"number {number}" for number in range(len(names) + 1, len(before) + 1)]
+    changed = [
+        (name, old, new)
+        for name, (_, old), (_, new) in zip(names, before, now, strict=False)
+        if old != new
+    ]
+    told = "; ".join(f"{name}: {old} steps, now {new} are asked for" for name, old, new in changed)
+    again = ",".join(f"{name}={old}" for name, old, _ in changed)
+    model = (out / DONE).is_file()
+    also = f", or train on from its model: --from {out} --out ANOTHER" if model else ""
+    return (
+        f"{out} holds this run with other numbers of steps ({told}). Stages that are done keep theirs. Type "
+        f"--steps {again} for the run that is there. For other numbers start over: --fresh{also}."
+    )
+
+
+def finish(out: Path, plan: Plan, facts: dict[str, Any]) -> None:
     """Mark the run as finished; its state is no longer needed."""
     unfinished = out / f"{DONE}.part"
     unfinished.write_text(json.dumps({"plan": plan, **facts}, indent=2) + "\n", "utf-8")
@@ -114,12 +141,12 @@ def finish(out: Path, plan: tuple[tuple[str, int], ...], facts: dict[str, Any]) 
     (out / FILE).unlink(missing_ok=True)
 
 
-def finished(out: Path, plan: tuple[tuple[str, int], ...], origin: str = "") -> bool:
+def finished(out: Path, plan: Plan, origin: str = "") -> bool:
     """Whether `out` holds this very run, finished. Raises InputError for another one."""
     if not (out / DONE).is_file():
         return False
     found = json.loads((out / DONE).read_text("utf-8"))
-    _check(out, found["plan"] == [list(stage) for stage in plan], found, origin)
+    _check(out, found["plan"] == [list(stage) for stage in plan], found, origin, plan)
     return True
 
 

@@ -76,9 +76,7 @@ def test_a_released_model_gives_transformers_embeddings_logits_and_loss(
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
-def test_a_checkpoint_of_a_released_model_says_the_same(
-    kind: str, tmp_path: Path
-) -> None:
+def test_a_checkpoint_of_a_released_model_says_the_same(kind: str, tmp_path: Path) -> None:
     released(kind, tmp_path / "released")
     ours = clip.from_folder(tmp_path / "released")
     again = checkpoint.load(checkpoint.save(ours, tmp_path / "own"))

@@ -173,14 +173,6 @@ class Flamingo(Spliced):
             return (gated(args[0], *self._sight), *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": gated(kwargs["hidden_states"], *self._sight)}
 
-    def _idle(self) -> Tensor:
-        zero = torch.zeros((), device=self.device)
-        for name, part in self.parts.items():
-            for weight in part.parameters() if name != "language" else ():
-                if weight.requires_grad:
-                    zero = zero + 0.0 * weight.sum()
-        return zero.to(self.language.head[0].dtype)
-
     def _clips(self, conversation: Conversation) -> tuple[Conversation, list[list[Image]]]:
         """The conversation with one picture for each clip, and the frames of each."""
         if getattr(self.connector, "frames", 0) < 2:

@@ -93,17 +93,24 @@ def lora(stages: list[Stage], *, quantize: bool = False) -> list[Stage]:
     ]
 
 
+def _steps(data: Source, examples: int, epochs: int, fresh: bool) -> int:
+    """Rounds of the data as steps, within bounds. Ten pictures are known by heart after 500 from nothing (50 leave every
+    answer the same); a model that has learned before has new words right after 300 (100 leave them garbled)."""
+    least = 500 if fresh else 300
+    return max(least, min(5000, (data.size or 10_000) * epochs // examples))
+
+
 def own(data: Source, *, fresh: bool, examples: int = 16, epochs: int = 10) -> list[Stage]:
     """Stages for data of one's own: a model that has learned before goes through LLaVA's two, one from
     nothing (`fresh`) trains all parts at once."""
-    steps = max(50, min(5000, (data.size or 10_000) * epochs // examples))
+    steps = _steps(data, examples, epochs, fresh)
     common: dict[str, Any] = {"data": data, "examples_per_batch": examples, "overlong": "cut"}
     if fresh:
         rates = {"tower": 1e-3, "connector": 1e-3, "language": 1e-3}
         return [Stage("all", rates, steps=steps, **common)]
     common["cache_features"] = True  # the tower rests, and each picture comes again and again
     return [
-        Stage("align", {"connector": 1e-3}, steps=max(20, steps // 4), **common),
+        Stage("align", {"connector": 1e-3}, steps=steps // 4, **common),
         Stage("instruct", {"connector": 2e-4, "language": 2e-4}, steps=steps, **common),
     ]
 
@@ -120,7 +127,7 @@ def like(
     A model from nothing (`fresh`, with these `parts`) learns to see and to speak along with the rest; stages that
     need a scene's truth, or no picture, are left out."""
     new = {name: 1e-3 for name in ("tower", "language") if fresh and name in parts}
-    steps = max(50, min(5000, (data.size or 10_000) * 10 // examples))
+    steps = _steps(data, examples, 10, fresh)
     kept = [s for s in stages if not set(s.objectives) <= {"recognise", "ground"}]
     return [
         replace(

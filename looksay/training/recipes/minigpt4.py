@@ -111,7 +111,7 @@ def paper(
     InputError where a batch does not divide into the devices.
     """
 
-    def split(batch: int) -> dict[str, int]:
+    def split(batch: int) -> dict[str, Any]:
         each = fitting(batch, devices, examples_per_device)
         return {"examples_per_batch": each, "accumulate": divided(batch, devices, each)}
 

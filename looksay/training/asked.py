@@ -1,0 +1,184 @@
+"""From the words of a command to a model and its stages: which size, which data, which steps and rates."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+from functools import partial
+from importlib.resources import files
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from looksay.data.dataset import FirstTurns
+from looksay.data.opening import open_source
+from looksay.errors import InputError, UnknownName
+from looksay.models import checkpoint
+from looksay.training import optim
+from looksay.training.recipes import _published
+from looksay.training.recipes._small import SIZES
+from looksay.training.stages import Stage
+
+
+def made(
+    recipe: Any,
+    data: str,
+    images: Path | None,
+    size: str,
+    start: str | None,
+    chosen: str | None,
+    batch: int,
+    seed: int,
+    dtype: torch.dtype | None = None,
+) -> tuple[Any, list[Stage]]:
+    """The model to begin with, and the stages of the recipe for this data: all, or from a trained model all
+    but those that stand for what is downloaded (which are gone on with where they are named)."""
+    _sized(recipe, data, size)
+    torch.manual_seed(seed)  # a new connector is the same one in every process, and next time
+    if data == "scenes":
+        model, stages = recipe.scenes(size, seed)
+        if start is not None:
+            model = _loaded(start, dtype)
+            if chosen is None:
+                stages = [s for s in stages if s.name not in ("tower", "language")]
+        return model, stages
+    source = source_of(data, images, seed)
+    if size in recipe.PUBLISHED:
+        stages = papers(recipe, size, source, batch)
+        model = recipe.PUBLISHED[size]() if start is None else _loaded(start, dtype)
+    else:
+        model, stages = recipe.scenes(size, seed)
+        # LLaVA's two stages differ on own data; other families go through those that they have.
+        own = getattr(recipe, "own", partial(_published.like, stages, model.parts))
+        stages = own(source, fresh=start is None, examples=batch)
+        model = model if start is None else _loaded(start, dtype)
+    return model, stages
+
+
+def held_in(precision: str, device: str) -> torch.dtype | None:
+    """The dtype of a model to go on from: a run in fp32 wants all of its weights so, frozen ones too, however they
+    were saved (mini is in bf16). None: as they were saved."""
+    there = None if device == "cpu" else torch.accelerator.current_accelerator()
+    found = optim.precision(precision, there or torch.device("cpu"))
+    return found if found is torch.float32 else None
+
+
+def _sized(recipe: Any, data: str, size: str) -> None:
+    """Raise InputError or UnknownName for a size that the recipe has not for these data."""
+    family = recipe.__name__.rpartition(".")[2]
+    published = () if data == "scenes" else recipe.PUBLISHED
+    if size in SIZES or size in published:
+        return
+    if size in recipe.PUBLISHED:
+        raise InputError(
+            f"On scenes there is no {family} of the published size {size!r}; found --data scenes. "
+            f"Type --size {' or --size '.join(sorted(SIZES))}, or name your own data: --data FILE."
+        )
+    on = " on scenes" if data == "scenes" else ""
+    raise UnknownName(f"{family}{on} of the size", size, [*SIZES, *published])
+
+
+def adapted(stages: list[Stage], lora: bool, qlora: bool) -> list[Stage]:
+    """The stages with an adapter where one is asked for."""
+    return _published.lora(stages, quantize=qlora) if lora or qlora else stages
+
+
+def card(data: str, stages: list[Stage], size: str, recipe: Any) -> dict[str, Any]:
+    """How a small model wants to be asked for a description: it follows no instructions but those of
+    its own data; of scenes a recipe's `CARD` says what differs from other models of scenes. A published
+    language model follows any."""
+    if data == "scenes":
+        return dict(getattr(recipe, "CARD", {}))
+    if size in recipe.PUBLISHED:
+        return {}
+    messages = stages[-1].data.example(0).conversation.messages
+    asked = next((m.text for m in messages if m.role == "user" and m.text.strip()), None)
+    return {"instructable": False, **({"describe": asked} if asked else {})}
+
+
+def papers(
+    recipe: Any, size: str, source: Any, batch: int, devices: int | None = None
+) -> list[Stage]:
+    """The published stages of a size, on a source of one's own; processes as torchrun started them, unless given."""
+    found = devices or int(os.environ.get("WORLD_SIZE", "1"))
+    sized = {"size": size} if "size" in signature(recipe.paper).parameters else {}
+    stages: list[Stage] = recipe.paper(
+        FirstTurns(source), source, devices=found, examples_per_device=batch, **sized
+    )
+    return stages
+
+
+def source_of(data: str, images: Path | None, seed: int) -> Any:
+    """The examples that are named. Raises InputError where there are none."""
+    source = open_source(data, images, seed)
+    if source.size == 0:
+        raise InputError(f"{data} holds no example.")
+    return source
+
+
+def _loaded(start: str, dtype: torch.dtype | None) -> Any:
+    folder = (
+        Path(str(files("looksay"))) / "mini"
+        if start == "mini"
+        else Path(start.removeprefix("local:"))
+    )
+    return checkpoint.load(folder, dtype=dtype)
+
+
+def chosen(stages: list[Stage], names: str | None, steps: str | None) -> list[Stage]:
+    """The stages of these names, with these numbers of steps."""
+    known = {stage.name: stage for stage in stages}
+    if names is not None:
+        wanted = [name.strip() for name in names.split(",")]
+        for name in wanted:
+            if name not in known:
+                raise UnknownName("stage of this recipe", name, known)
+        stages = [known[name] for name in wanted]
+    if steps is None:
+        return stages
+    if steps.isdecimal() and int(steps) > 0:
+        # A gate asks for what the recipe's own steps teach; one number for all stages is a trial.
+        return [replace(stage, steps=int(steps), gate=None) for stage in stages]
+    counts = {}
+    for name, count in _by_name(steps):
+        if not count.isdecimal() or int(count) < 1:
+            raise InputError(
+                f"--steps takes a number, or numbers by stage such as language=5000; found {steps!r}."
+            )
+        if name not in known:
+            raise UnknownName("stage of this recipe", name, known)
+        counts[name] = int(count)
+    return [replace(stage, steps=counts.get(stage.name, stage.steps)) for stage in stages]
+
+
+def paced(stages: list[Stage], rates: str | None) -> list[Stage]:
+    """The stages with other peak learning rates for some of the parts that they train."""
+    if rates is None:
+        return stages
+    known = {part for stage in stages for part in stage.trains}
+    found: dict[str, float] = {}
+    for name, rate in _by_name(rates):
+        try:
+            found[name] = float(rate)
+        except ValueError:
+            found[name] = math.nan
+        if not 0 < found[name] < math.inf:
+            raise InputError(
+                "--lr takes numbers above 0 by part such as connector=2e-4,language=1e-3; "
+                f"found {rates!r}."
+            )
+        if name not in known:
+            raise UnknownName("part that trains here", name, known)
+    return [
+        replace(stage, trains={name: found.get(name, rate) for name, rate in stage.trains.items()})
+        for stage in stages
+    ]
+
+
+def _by_name(asked: str) -> list[tuple[str, str]]:
+    """The pairs of name=value,name=value."""
+    pairs = [one.strip().partition("=") for one in asked.split(",")]
+    return [(name, value) for name, _, value in pairs]
