@@ -28,14 +28,18 @@ bench: .venv/dev.stamp           ## the benchmarks of docs/performance.md
 	$(BIN)/python benchmarks/library.py
 
 .venv/python.stamp:
+	@echo Making a virtual environment in .venv.
 	$(PYTHON) -m venv .venv
 	touch $@
 
+# pip is quiet (its bars fill logs), so each step says what it does and how long it takes.
 .venv/facts.stamp: .venv/python.stamp pyproject.toml
+	@echo Installing looksay with the model facts into .venv: half a gigabyte, a minute or two, once.
 	$(PIP) -e ".[facts]"
 	touch $@
 
 .venv/dev.stamp: .venv/python.stamp pyproject.toml constraints.txt
+	@echo Installing all of looksay, PyTorch and the tools of the tests into .venv: several minutes, once.
 	$(PIP) -e ".[all,dev]"
 	$(PIP) --no-deps --upgrade --target .venv/torchvision torchvision==0.28.0
 	touch $@

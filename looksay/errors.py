@@ -26,7 +26,7 @@ class MissingDependency(LooksayError):
     def __init__(self, what: str, extra: str, missing: str) -> None:
         super().__init__(
             f"{what} needs the package {missing!r}, which is not installed. "
-            f'Type: pip install "looksay[{extra}]"'
+            f'In the folder of looksay type: pip install ".[{extra}]"'
         )
 
 

@@ -3,7 +3,9 @@ as its first test file (it would otherwise run itself)."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +62,12 @@ def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_make_demo_from_nothing(copy: Path) -> None:
     done = make(copy, "demo")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    # pip is quiet for minutes: what happens is said before.
+    said = done.stdout.splitlines()
+    waits = next(n for n, line in enumerate(said) if line.startswith("Installing looksay "))
+    assert "a minute or two, once" in said[waits]
+    assert "pip install" in said[waits + 1]
+    assert said[waits + 2].startswith("touch "), "pip fills the log"
     assert "images/fish-sign.jpg" in done.stdout
     last = done.stdout.strip().splitlines()[-1]
     page = Path(last.removeprefix("To look at: "))
@@ -72,6 +80,39 @@ def test_make_demo_from_nothing(copy: Path) -> None:
     )
     absent = subprocess.run([python, "-c", "import torch"], capture_output=True, check=False)
     assert absent.returncode != 0, "facts must not bring torch"
+
+
+def test_what_the_readme_types_to_install(copy: Path) -> None:
+    """As it stands there, but nothing is installed: pip only says what it would."""
+    shell = shutil.which("sh")
+    need(shell, "there is no POSIX shell")
+    readme = (copy / "README.md").read_text("utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", readme, re.M | re.S)
+    typed = [line for b in blocks if "pip install" in b for line in b.splitlines()]
+    assert any(line.startswith("pip install -c constraints.txt") for line in typed)
+    assert typed[0].startswith("python3 -m venv")
+    dry = "pip install --dry-run --no-deps --disable-pip-version-check -q --report {}.json"
+    script = "\n".join(
+        line.replace("pip install", dry.format(number)) for number, line in enumerate(typed)
+    )
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        [str(shell), "-e", "-c", f"{script}\ncommand -v pip"],
+        cwd=copy,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(copy / ".venv" / "bin" / "pip")
+    reports = [json.loads(file.read_text("utf-8")) for file in sorted(copy.glob("[0-9].json"))]
+    wanted = [
+        (one["metadata"]["name"], sorted(one["requested_extras"]))
+        for report in reports
+        for one in report["install"]
+    ]
+    assert wanted == [("looksay", ["facts"]), ("looksay", ["evaluate", "facts", "train"])]
 
 
 def test_make_test_and_lint(copy: Path) -> None:

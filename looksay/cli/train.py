@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
+import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
+from looksay import plugins
 from looksay.cli import console
 from looksay.cli.options import TRAIN, app
 from looksay.errors import InputError, MissingDependency, UnknownName
-
-if TYPE_CHECKING:
-    from looksay.training.stages import Stage
 
 RECIPES = "looksay.training.recipes"
 
@@ -27,7 +26,8 @@ def train(
     family: Annotated[
         str,
         typer.Argument(
-            help="What to train: clip, albef, blip, blip2, flamingo, simvlm, pali, llava, llava15."
+            help=f"What to train: {', '.join(plugins.names(RECIPES))} (capfilt is a BLIP on captions of which "
+            "some are wrong; docs/models.md has a card for each)."
         ),
     ],
     data: Annotated[
@@ -43,13 +43,15 @@ def train(
     size: Annotated[
         str,
         typer.Option(
-            "--size", help="tiny, mini (from nothing), or a published one (docs/models.md)."
+            "--size",
+            help="tiny, mini (from nothing), or for your own data a published one (docs/models.md).",
         ),
     ] = "mini",
     start: Annotated[
         str | None,
         typer.Option(
-            "--from", help="Go on from a trained model: a folder of looksay train, or mini."
+            "--from",
+            help="Go on from a trained model: a folder of looksay train, or mini (llava, llava15).",
         ),
     ] = None,
     chosen: Annotated[
@@ -120,40 +122,39 @@ def train(
     ] = 0.0,
 ) -> None:
     """Train a model on scenes or on your own data. The same command goes on where it was broken off."""
-    from looksay import plugins
-
-    try:
-        recipe = plugins.load(RECIPES, family, "recipe")
-    except ImportError as error:
-        raise MissingDependency("Training", "train", error.name or "torch") from error
     if plan:
-        _plan(
-            recipe,
-            data,
-            images,
-            size,
-            start,
-            chosen,
-            steps,
-            lora,
-            qlora,
-            batch,
-            device,
-            devices,
-            price,
-            shard,
-        )
+        with _preparing(family):
+            told = _plan(
+                _recipe(family),
+                data,
+                images,
+                size,
+                start,
+                chosen,
+                steps,
+                lora,
+                qlora,
+                batch,
+                device,
+                devices,
+                price,
+                shard,
+            )
+        console.out.print(escape(told))
         return
+    _known(family)
     if out is None:
         raise InputError(
             "Where should the model go? Add --out FOLDER (or --plan to only estimate)."
         )
-    try:
+    with _preparing(family):
+        recipe = _recipe(family, "accelerate", *(["peft"] if lora or qlora else []))
+        from looksay.training import asked
         from looksay.training.loop import train as run
-    except ImportError as error:
-        raise MissingDependency("Training", "train", str(error.name)) from error
-    model, stages = _made(recipe, data, images, size, start, chosen, batch, seed)
-    stages = _paced(_chosen(_adapted(stages, lora, qlora), chosen, steps), rates)
+
+        dtype = asked.held_in(precision, device)
+        model, stages = asked.made(recipe, data, images, size, start, chosen, batch, seed, dtype)
+    stages = asked.paced(asked.chosen(asked.adapted(stages, lora, qlora), chosen, steps), rates)
     if stages[-1].data.size is not None and os.environ.get("RANK", "0") == "0":
         _whole(data, stages[-1].data)
     if features is not None:
@@ -171,7 +172,7 @@ def train(
         workers=workers,
         save_every=save_every,
         features=features,
-        card={"data": data, "from": start, "size": size, **_asked(data, stages, size, recipe)},
+        card={"data": data, "from": start, "size": size, **asked.card(data, stages, size, recipe)},
     )
     if os.environ.get("RANK", "0") != "0":
         return  # torchrun's first process speaks for all
@@ -185,84 +186,39 @@ def train(
         console.out.print(f'Next: looksay search FOLDER "a dog" --encoder {there}')
 
 
-def _made(
-    recipe: Any,
-    data: str,
-    images: Path | None,
-    size: str,
-    start: str | None,
-    chosen: str | None,
-    batch: int,
-    seed: int,
-) -> tuple[Any, list[Stage]]:
-    """The model to begin with, and the stages of the recipe for this data: all, or from a trained model all
-    but those that stand for what is downloaded (which are gone on with where they are named)."""
-    import torch
+def _known(family: str) -> None:
 
-    from looksay.training.recipes import _published
+    known = plugins.names(RECIPES)
+    if family not in known:
+        # CapFilt is a way to mend data, no family of models; its recipe is BLIP's.
+        raise UnknownName("family to train", family, [name for name in known if name != "capfilt"])
 
-    torch.manual_seed(seed)  # a new connector is the same one in every process, and next time
-    if data == "scenes":
-        model, stages = recipe.scenes(size, seed)
-        if start is not None:
-            model = _loaded(start)
-            if chosen is None:
-                stages = [s for s in stages if s.name not in ("tower", "language")]
-        return model, stages
-    source = _source(data, images, seed)
-    if size in recipe.PUBLISHED:
-        stages = _papers(recipe, size, source, batch)
-        model = recipe.PUBLISHED[size]() if start is None else _loaded(start)
+
+def _recipe(family: str, *also: str) -> Any:
+    """The family's recipe. Raises MissingDependency where it, or one of the packages in `also`, cannot be imported."""
+
+    _known(family)
+    try:
+        for package in ("torch", "transformers", *also):
+            importlib.import_module(package)
+        return plugins.load(RECIPES, family, "recipe")
+    except ImportError as error:
+        raise MissingDependency("Training", "train", error.name or "torch") from error
+
+
+@contextmanager
+def _preparing(family: str) -> Iterator[None]:
+    """Say that there is something to wait for: importing torch, a tokenizer from scenes, and the model take
+    from seconds to half a minute."""
+    words = f"Preparing {escape(family)}: its model, tokenizer and data, for up to half a minute"
+    if os.environ.get("RANK", "0") != "0":
+        yield
+    elif console.redraws():
+        with console.err.status(words):
+            yield
     else:
-        model, stages = recipe.scenes(size, seed)
-        # LLaVA's two stages differ on own data; other families go through those that they have.
-        own = getattr(recipe, "own", partial(_published.like, stages, model.parts))
-        stages = own(source, fresh=start is None, examples=batch)
-        model = model if start is None else _loaded(start)
-    return model, stages
-
-
-def _adapted(stages: list[Stage], lora: bool, qlora: bool) -> list[Stage]:
-    from looksay.training.recipes import _published
-
-    return _published.lora(stages, quantize=qlora) if lora or qlora else stages
-
-
-def _asked(data: str, stages: list[Stage], size: str, recipe: Any) -> dict[str, Any]:
-    """How a small model wants to be asked for a description: it follows no instructions but those of
-    its own data; of scenes a recipe's `CARD` says what differs from other models of scenes. A published
-    language model follows any."""
-    if data == "scenes":
-        return dict(getattr(recipe, "CARD", {}))
-    if size in recipe.PUBLISHED:
-        return {}
-    messages = stages[-1].data.example(0).conversation.messages
-    asked = next((m.text for m in messages if m.role == "user" and m.text.strip()), None)
-    return {"instructable": False, **({"describe": asked} if asked else {})}
-
-
-def _papers(
-    recipe: Any, size: str, source: Any, batch: int, devices: int | None = None
-) -> list[Stage]:
-    from inspect import signature
-
-    from looksay.data.dataset import FirstTurns
-
-    found = devices or int(os.environ.get("WORLD_SIZE", "1"))
-    sized = {"size": size} if "size" in signature(recipe.paper).parameters else {}
-    stages: list[Stage] = recipe.paper(
-        FirstTurns(source), source, devices=found, examples_per_device=batch, **sized
-    )
-    return stages
-
-
-def _source(data: str, images: Path | None, seed: int) -> Any:
-    from looksay.data.opening import open_source
-
-    source = open_source(data, images, seed)
-    if source.size == 0:
-        raise InputError(f"{data} holds no example.")
-    return source
+        console.err.print(f"{words} …")
+        yield
 
 
 def _whole(data: str, source: Any) -> None:
@@ -280,74 +236,6 @@ def _whole(data: str, source: Any) -> None:
         )
 
 
-def _loaded(start: str) -> Any:
-    from importlib.resources import files
-
-    from looksay.models import checkpoint
-
-    folder = (
-        Path(str(files("looksay"))) / "mini"
-        if start == "mini"
-        else Path(start.removeprefix("local:"))
-    )
-    return checkpoint.load(folder)
-
-
-def _chosen(stages: list[Stage], names: str | None, steps: str | None) -> list[Stage]:
-    known = {stage.name: stage for stage in stages}
-    if names is not None:
-        wanted = [name.strip() for name in names.split(",")]
-        for name in wanted:
-            if name not in known:
-                raise UnknownName("stage of this recipe", name, known)
-        stages = [known[name] for name in wanted]
-    if steps is None:
-        return stages
-    if steps.isdecimal() and int(steps) > 0:
-        # A gate asks for what the recipe's own steps teach; one number for all stages is a trial.
-        return [replace(stage, steps=int(steps), gate=None) for stage in stages]
-    counts = {}
-    for name, count in _by_name(steps):
-        if not count.isdecimal() or int(count) < 1:
-            raise InputError(
-                f"--steps takes a number, or numbers by stage such as language=5000; found {steps!r}."
-            )
-        if name not in known:
-            raise UnknownName("stage of this recipe", name, known)
-        counts[name] = int(count)
-    return [replace(stage, steps=counts.get(stage.name, stage.steps)) for stage in stages]
-
-
-def _paced(stages: list[Stage], rates: str | None) -> list[Stage]:
-    """The stages with other peak learning rates for some of the parts that they train."""
-    if rates is None:
-        return stages
-    known = {part for stage in stages for part in stage.trains}
-    found: dict[str, float] = {}
-    for name, rate in _by_name(rates):
-        try:
-            found[name] = float(rate)
-        except ValueError:
-            found[name] = math.nan
-        if not 0 < found[name] < math.inf:
-            raise InputError(
-                "--lr takes numbers above 0 by part such as connector=2e-4,language=1e-3; "
-                f"found {rates!r}."
-            )
-        if name not in known:
-            raise UnknownName("part that trains here", name, known)
-    return [
-        replace(stage, trains={name: found.get(name, rate) for name, rate in stage.trains.items()})
-        for stage in stages
-    ]
-
-
-def _by_name(asked: str) -> list[tuple[str, str]]:
-    """The pairs of name=value,name=value."""
-    pairs = [one.strip().partition("=") for one in asked.split(",")]
-    return [(name, value) for name, _, value in pairs]
-
-
 def _plan(
     recipe: Any,
     data: str,
@@ -363,12 +251,11 @@ def _plan(
     devices: int,
     price: float,
     shard: bool,
-) -> None:
-    """Print the plan. A published model is an outline here: none of its weights is looked for."""
-    try:
-        from looksay.training import plan as planning
-    except ImportError as error:
-        raise MissingDependency("Planning a training", "train", str(error.name)) from error
+) -> str:
+    """The plan in words. A published model is an outline here: none of its weights is looked for."""
+    from looksay.training import asked
+    from looksay.training import plan as planning
+
     device = {"auto": "cpu", "cuda": "h100"}.get(device, device)
     if device not in planning.DEVICES:
         raise UnknownName("device in the table of plans", device, planning.DEVICES)
@@ -376,15 +263,15 @@ def _plan(
     if size in recipe.PUBLISHED and data != "scenes":
         outlined = recipe.outline(size)
         parts, image, tower = outlined.parts, outlined.image_tokens, outlined.tower_tokens
-        stages = _papers(recipe, size, _source(data, images, 0), batch, devices)
+        stages = asked.papers(recipe, size, asked.source_of(data, images, 0), batch, devices)
         frozen_bytes = 2.0
     else:
-        model, stages = _made(recipe, data, images, size, start, chosen, batch, 0)
+        model, stages = asked.made(recipe, data, images, size, start, chosen, batch, 0)
         image = getattr(getattr(model, "prompter", None), "image_tokens", 0)
         parts, tower = model.parts, model.tower.tokens
     lines = planning.plan(
         parts,
-        _chosen(_adapted(stages, lora, qlora), chosen, steps),
+        asked.chosen(asked.adapted(stages, lora, qlora), chosen, steps),
         device=device,
         devices=devices,
         price_usd_per_hour=price,
@@ -393,4 +280,4 @@ def _plan(
         frozen_bytes=frozen_bytes,
         shard=shard,
     )
-    console.out.print(escape(planning.told(lines, device, devices, price)))
+    return planning.told(lines, device, devices, price)

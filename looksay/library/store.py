@@ -44,7 +44,7 @@ class Store:
         if version > len(STEPS):
             raise CatalogError(
                 f"{self.path} was written by a newer looksay (catalogue version {version}, this program "
-                f"knows {len(STEPS)}). Nothing was changed. Type: pip install --upgrade looksay"
+                f"knows {len(STEPS)}). Nothing was changed. Get a newer looksay, and in its folder type: pip install ."
             )
         tables = self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if application != APPLICATION_ID and tables:

@@ -36,9 +36,7 @@ PROMPTS = [
 @pytest.fixture(autouse=True)
 def extra_is_there() -> None:
     for package in ("torch", "transformers"):
-        need(
-            importlib.util.find_spec(package), f'{package} is missing: pip install ".[local]"'
-        )
+        need(importlib.util.find_spec(package), f'{package} is missing: pip install ".[local]"')
 
 
 @functools.cache

@@ -295,7 +295,7 @@ def test_java_s_scorers_say_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(coco_java, "find_spec", lambda name: None)
     for option in ("--meteor", "--spice"):
-        assert "looksay[coco-java]" in refused("caption", EXAMPLES / "caption", option)
+        assert 'pip install ".[coco-java]"' in refused("caption", EXAMPLES / "caption", option)
 
 
 def test_a_median_has_no_interval() -> None:

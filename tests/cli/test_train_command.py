@@ -17,6 +17,7 @@ from PIL import Image as Pillow
 from typer.testing import CliRunner
 
 from looksay import plugins
+from looksay.errors import InputError, UnknownName
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
 
@@ -50,6 +51,9 @@ def test_ten_images_of_ones_own_from_nothing_then_with_an_adapter(
     done = looksay(*asked, "--out", out)
     assert done.returncode == 0, done.stderr
     assert f"local:{out}" in done.stdout.replace("\n", "")
+    # Off a terminal one line says that there is something to wait for.
+    assert done.stderr.startswith("Preparing llava: ")
+    assert done.stderr.count("Preparing") == 1
     assert "trains tower" in done.stderr
     again = looksay(*asked, "--out", out)
     assert again.returncode == 0, again.stderr
@@ -63,6 +67,48 @@ def test_ten_images_of_ones_own_from_nothing_then_with_an_adapter(
     assert done.returncode == 0, done.stderr
     answer = looksay("ask", own.parent / "3.png", "Which shade is it?", "--model", f"local:{tuned}")
     assert answer.returncode == 0, answer.stderr
+
+
+def test_few_pictures_get_steps_enough_to_be_learned(own: Path) -> None:
+    from looksay.cli import app
+
+    def planned(family: str, *options: str) -> str:
+        asked = ["train", family, "--data", str(own), "--size", "tiny", "--plan", *options]
+        done = CliRunner().invoke(app, asked)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "Stage all: 500 steps of 16 examples" in planned("llava")
+    assert "Stage pairs: 500 steps of 16 examples" in planned("clip")
+    onwards = planned("llava", "--from", "mini")
+    assert "Stage align: 75 steps of 16 examples" in onwards
+    assert "Stage instruct: 300 steps of 16 examples" in onwards
+
+
+def test_many_pictures_come_ten_times_whatever_the_model_begins_with(own: Path) -> None:
+    from looksay.data.dataset import Part
+    from looksay.data.opening import open_source
+    from looksay.training.recipes import _published
+
+    data = Part(open_source("scenes"), 0, 4000)
+    for fresh in (True, False):
+        assert _published.own(data, fresh=fresh)[-1].steps == 2500
+    assert _published.own(Part(data, 0, 4000), fresh=True, examples=1)[-1].steps == 5000
+
+
+def test_mini_is_trained_on_in_fp32_although_it_was_saved_in_bf16(
+    own: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    from looksay.models import checkpoint
+
+    asked = ("train", "llava", "--data", own, "--from", "mini", "--batch", 4)
+    done = looksay(*asked, "--steps", 2, "--precision", "fp32", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "instruct 2/2" in done.stderr
+    found = checkpoint.load(tmp_path / "run")
+    assert {p.dtype for p in found.tower.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("family", plugins.names("looksay.models.families"))
@@ -156,6 +202,21 @@ def test_faults_of_the_user_are_sentences(own: Path, tmp_path: Path) -> None:
         assert done.returncode == 2, done.stderr
         assert expected in done.stderr.replace("\n", " ")
         assert "Traceback" not in done.stderr
+
+
+def test_a_size_that_there_is_not_tells_those_that_there_are(own: Path) -> None:
+    from looksay.cli import app
+
+    for data, size, told in (
+        (own, "big", "no clip of the size 'big'. Known: b16, b32, l14, l14-336, mini, tiny."),
+        ("scenes", "big", "no clip on scenes of the size 'big'. Known: mini, tiny."),
+        ("scenes", "b32", "Type --size mini or --size tiny, or name your own data: --data FILE."),
+    ):
+        for way in ("--plan", "--out=no"):
+            asked = ["train", "clip", "--data", str(data), "--size", size, way]
+            done = CliRunner().invoke(app, asked)
+            assert isinstance(done.exception, InputError | UnknownName)
+            assert told in str(done.exception)
 
 
 def test_faulty_data_stop_a_run_before_its_first_step(own: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_catalogue_of_a_newer_version_is_left_as_it_is(tmp_path: Path) -> None
         raw.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
     raw.close()
     before = db.read_bytes()
-    with pytest.raises(CatalogError, match=r"newer looksay .*pip install --upgrade"):
+    with pytest.raises(CatalogError, match=r"newer looksay .*in its folder type: pip install \."):
         looksay.Library(tmp_path)
     assert db.read_bytes() == before
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from training.trained import Pictures, stages  # noqa: E402
 
 from looksay.errors import InputError, UnknownName  # noqa: E402
 from looksay.models import checkpoint  # noqa: E402
+from looksay.training import state  # noqa: E402
 from looksay.training.loop import TrainingError, train  # noqa: E402
 from looksay.training.stages import Stage  # noqa: E402
 
@@ -157,6 +159,29 @@ def test_a_finished_run_is_loaded_and_another_one_is_refused(tmp_path: Path) -> 
         run(tmp_path, model=tiny_llava(seed=1))
     run(tmp_path, seed=1, resume=False)
     assert len(losses(tmp_path)) == 10
+
+
+def test_a_run_of_other_lengths_is_refused_and_told_stage_by_stage(tmp_path: Path) -> None:
+    run(tmp_path)
+    first, second = stages()
+    longer = [first, replace(second, steps=second.steps + 7)]
+    told = f"{second.name}: {second.steps} steps, now {second.steps + 7} are asked for"
+    with pytest.raises(InputError, match=re.escape(f"({told})")) as caught:
+        run(tmp_path, longer)
+    assert f"Type --steps {second.name}={second.steps} for" in str(caught.value)
+    assert f"--from {tmp_path} --out ANOTHER" in str(caught.value)
+    assert len(losses(tmp_path)) == 10
+    # A stage less is another run, not one of other lengths.
+    with pytest.raises(InputError, match="other stages"):
+        run(tmp_path, [first])
+    # So is one that stands in a later stage, of which there is no model yet.
+    (tmp_path / "run.json").unlink()
+    plan = state.plan_of(stages(), 0, 1, tiny_llava())
+    state.save(state.State(plan, stage=1, step=2), tmp_path)
+    with pytest.raises(InputError, match=f"{first.name}: {first.steps} steps, now 99") as caught:
+        state.load(tmp_path, ((plan[0][0], 99), plan[1]))
+    assert "--from" not in str(caught.value)
+    assert state.load(tmp_path, (plan[0], (plan[1][0], 99))) is not None
 
 
 def test_faults_are_told_in_words(tmp_path: Path) -> None:
