@@ -17,22 +17,22 @@ def tell_estimates(found: Sequence[Estimate], as_json: bool, *, alone: bool) -> 
             console.print_json(found)
         return
     for one in found:
-        cost = (
-            "unknown (no price for this model)"
-            if one.cost_usd is None
-            else f"{one.cost_usd:.2f} USD"
-        )
-        took = (
-            "unknown until the first answers came"
-            if one.seconds is None
-            else console.duration(one.seconds)
-        )
-        (console.out if alone else console.err).print(
-            f"[bold]{escape(one.model)}[/]: {console.count(one.requests, 'request')}, about {one.prompt_tokens} "
-            f"prompt and {one.completion_tokens} completion tokens, cost {cost}, time {took}"
-        )
+        (console.out if alone else console.err).print(estimated(one, "answers came"))
     if alone and not found:
         console.out.print("Nothing is left to be asked.")
+
+
+def estimated(one: Estimate, known_once: str) -> str:
+    """A line with markup; how long it takes is known once the first of something is there ("answers came")."""
+    cost = (
+        "unknown (no price for this model)" if one.cost_usd is None else f"{one.cost_usd:.2f} USD"
+    )
+    unknown = f"unknown until the first {known_once}"
+    took = unknown if one.seconds is None else console.duration(one.seconds)
+    return (
+        f"[bold]{escape(one.model)}[/]: {console.count(one.requests, 'request')}, about {one.prompt_tokens} "
+        f"prompt and {one.completion_tokens} completion tokens, cost {cost}, time {took}"
+    )
 
 
 def tell_spent(cost_usd: float, stopped: bool) -> None:

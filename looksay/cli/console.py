@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,10 +59,14 @@ def spinner(words: str, quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda now: shown.update(escape(now))
 
 
+def loading(name: str, quiet: bool) -> AbstractContextManager[None]:
+    """Show that a model loads, which takes seconds."""
+    return waiting(f"Loading {name}", quiet)
+
+
 @contextmanager
-def loading(name: str, quiet: bool) -> Iterator[None]:
-    """Show that a model loads, which takes seconds; where nothing can be redrawn, in one line."""
-    words = f"Loading {name}"
+def waiting(words: str, quiet: bool) -> Iterator[None]:
+    """Show that something takes its time; where nothing can be redrawn, in one line."""
     if not quiet and not redraws():
         err.print(escape(words))
     with spinner(words, quiet):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -122,6 +121,7 @@ def train(
     ] = 0.0,
 ) -> None:
     """Train a model on scenes or on your own data. The same command goes on where it was broken off."""
+    _check_known(family)
     if plan:
         with _preparing(family):
             told = _plan(
@@ -142,7 +142,6 @@ def train(
             )
         console.out.print(escape(told))
         return
-    _known(family)
     if out is None:
         raise InputError(
             "Where should the model go? Add --out FOLDER (or --plan to only estimate)."
@@ -186,8 +185,8 @@ def train(
         console.out.print(f'Next: looksay search FOLDER "a dog" --encoder {there}')
 
 
-def _known(family: str) -> None:
-
+def _check_known(family: str) -> None:
+    """Raise UnknownName for a family without a recipe."""
     known = plugins.names(RECIPES)
     if family not in known:
         # CapFilt is a way to mend data, no family of models; its recipe is BLIP's.
@@ -196,8 +195,6 @@ def _known(family: str) -> None:
 
 def _recipe(family: str, *also: str) -> Any:
     """The family's recipe. Raises MissingDependency where it, or one of the packages in `also`, cannot be imported."""
-
-    _known(family)
     try:
         for package in ("torch", "transformers", *also):
             importlib.import_module(package)
@@ -206,19 +203,11 @@ def _recipe(family: str, *also: str) -> Any:
         raise MissingDependency("Training", "train", error.name or "torch") from error
 
 
-@contextmanager
-def _preparing(family: str) -> Iterator[None]:
+def _preparing(family: str) -> AbstractContextManager[None]:
     """Say that there is something to wait for: importing torch, a tokenizer from scenes, and the model take
     from seconds to half a minute."""
-    words = f"Preparing {escape(family)}: its model, tokenizer and data, for up to half a minute"
-    if os.environ.get("RANK", "0") != "0":
-        yield
-    elif console.redraws():
-        with console.err.status(words):
-            yield
-    else:
-        console.err.print(f"{words} …")
-        yield
+    words = f"Preparing {family}: its model, tokenizer and data, for up to half a minute …"
+    return console.waiting(words, quiet=os.environ.get("RANK", "0") != "0")
 
 
 def _whole(data: str, source: Any) -> None:

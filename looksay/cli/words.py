@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from looksay.cli import console
+from looksay.cli import asking, console
 from looksay.cli.options import (
     WORDS,
     AllOption,
@@ -129,20 +129,7 @@ def estimate(
         console.print_json(found)
         return
     for row in found:
-        cost = (
-            "unknown (no price for this model)"
-            if row.cost_usd is None
-            else f"{row.cost_usd:.2f} USD"
-        )
-        seconds = (
-            "unknown until the first photos are described"
-            if row.seconds is None
-            else console.duration(row.seconds)
-        )
-        console.out.print(
-            f"[bold]{escape(row.model)}[/]: {row.requests} requests, about {row.prompt_tokens} prompt and "
-            f"{row.completion_tokens} completion tokens, cost {cost}, time {seconds}"
-        )
+        console.out.print(asking.estimated(row, "photos are described"))
         if row.waiting:
             console.out.print(
                 f"  {row.waiting} near-duplicates are not asked: they share a photo's words once those are reviewed"

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from looksay.errors import InputError
 from looksay.experts.boxes import Box
+from looksay.images import open_image, orientation
+from looksay.types import Image
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pillow
@@ -245,6 +247,20 @@ def check_size(findings: Findings, size_px: tuple[int, int], whose: str) -> Find
             f"{size_px[0]} × {size_px[1]}. Expected findings of this very picture."
         )
     return findings
+
+
+def found_in(image: Image) -> Findings | None:
+    """What an image of a conversation carries. Raises InputError where it was found in a picture of another size."""
+    if image.findings is None:
+        return None
+    if isinstance(image.source, Path | bytes):
+        with open_image(image.source) as opened:
+            width_px, height_px = opened.size
+            lies = orientation(opened) >= 5
+        size_px = (height_px, width_px) if lies else (width_px, height_px)
+    else:
+        size_px = image.source.size
+    return check_size(image.findings, size_px, "What was found")
 
 
 def _check_box(one: Segment | Detection | TextLine) -> None:

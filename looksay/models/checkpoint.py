@@ -26,6 +26,8 @@ from looksay.errors import InputError, plainly
 from looksay.models.adapters import inject
 from looksay.models.fingerprint import exact_fingerprint, fingerprint, is_adapter
 
+SHIPPED = Path(__file__).resolve().parents[1] / "mini"
+"""The folder of the model that comes with looksay."""
 FORMAT = 1
 FILE = "looksay.json"
 FAMILIES = "looksay.models.families"

@@ -10,6 +10,7 @@ Shapes: B rows, T ids in a row, I images, N features per image, M embeddings per
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -260,18 +261,27 @@ class Spliced(nn.Module):
         images_IMD = None
         if pixels:
             images_IMD = self.images(self.tower(torch.stack(pixels).to(self.device)))
-        rows, first = [], 0
+        rows, shown = [], 0
         for prompt in prompts:
-            own = None if images_IMD is None else images_IMD[first : first + len(prompt.pixels)]
-            first += len(prompt.pixels)
+            own = None if images_IMD is None else images_IMD[shown : shown + len(prompt.pixels)]
+            shown += len(prompt.pixels)
             rows.append(self.embed(torch.tensor([prompt.ids], device=self.device), own)[0])
-        yield from self.language.generate(
+        steps = self.language.generate(
             rows,
             lambda row, token: said[row].add(token),
             temperature=options.temperature,
             top_p=options.top_p,
             seed=options.seed,
         )
+        with self._reading(prompts):  # whole prompts pass before the first word
+            first = next(steps, None)
+        if first is not None:
+            yield first
+            yield from steps
+
+    def _reading(self, prompts: Sequence[batching.Sequence]) -> AbstractContextManager[None]:
+        """Lasts while the prompts pass through the language model, with padding on the left; not while it writes."""
+        return nullcontext()
 
     def _context(self) -> int | None:
         found = getattr(self.language.config, "max_position_embeddings", None)

@@ -6,7 +6,6 @@ import math
 import os
 from dataclasses import replace
 from functools import partial
-from importlib.resources import files
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -120,11 +119,7 @@ def source_of(data: str, images: Path | None, seed: int) -> Any:
 
 
 def _loaded(start: str, dtype: torch.dtype | None) -> Any:
-    folder = (
-        Path(str(files("looksay"))) / "mini"
-        if start == "mini"
-        else Path(start.removeprefix("local:"))
-    )
+    folder = checkpoint.SHIPPED if start == "mini" else Path(start.removeprefix("local:"))
     return checkpoint.load(folder, dtype=dtype)
 
 

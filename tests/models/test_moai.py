@@ -27,7 +27,7 @@ def found(name: str = "dog", words: str = "") -> Findings:
     box = Detection(name, (0.0, 0.0, 1.0, 0.5))
     lines = (TextLine(words, (0.0, 0.6, 1.0, 0.9)),) if words else ()
     relations = (Relation(name, 1, "above", "tree", 1),)
-    return Findings((8, 8), (half,), ((1, 32), (0, 32)), (box,), relations, lines)
+    return Findings((32, 32), (half,), ((1, 512), (0, 512)), (box,), relations, lines)
 
 
 def image(shade: int, findings: Findings | None = None) -> Image:
@@ -154,7 +154,7 @@ def test_findings_change_what_is_read_and_none_leave_the_base_alone() -> None:
     talks = (
         example(1, found()),
         example(1, found("cat")),
-        example(1, Findings((8, 8))),
+        example(1, Findings((32, 32))),
         example(1),
     )
     with torch.no_grad():
@@ -279,6 +279,18 @@ def test_the_papers_counts() -> None:
     assert millions(parts["compressor"]) == 151.4
     assert round(millions(parts["mixers"]) + millions(parts["gates"]), 1) == 50.4
     assert sum(p.numel() for p in parts["mixers"].blocks[0].image[0].parameters()) == 2_097_152
+
+
+def test_findings_of_another_picture_are_refused() -> None:
+    model = moai()
+    with pytest.raises(InputError, match="8 × 8 px, but this one has 32 × 32"):
+        model.encode(example(1, Findings((8, 8))))
+
+
+def test_parts_stand_in_the_order_in_which_a_pass_meets_them() -> None:
+    """A plan reads from it how far gradients flow back: through the language model too."""
+    expected = ["tower", "connector", "compressor", "mixers", "gates", "language"]
+    assert list(moai().parts) == expected
 
 
 def test_what_does_not_fit_is_said() -> None:

@@ -15,26 +15,23 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from looksay.errors import InputError, UnknownName
 from looksay.experts import verbalise
-from looksay.experts.base import Findings, check_size
-from looksay.images import open_image, orientation
+from looksay.experts.base import found_in
 from looksay.models import batching
 from looksay.models.adapters import Taught, injected
 from looksay.models.batching import Batch
 from looksay.models.connectors import MLP
 from looksay.models.crayon import Crayon, Drawing, Hand
-from looksay.models.decoding import Transcript
 from looksay.models.families import llava
 from looksay.models.gated import decoder_blocks
 from looksay.models.language import Language
 from looksay.models.splice import splice
 from looksay.models.spliced import Spliced
 from looksay.models.vision import Fit, TransformersTower, new_model
-from looksay.types import Conversation, Example, Image, Message, Options
+from looksay.types import Conversation, Example, Message
 
 SKILLS = ("image", "talk")
 """What an example teaches, and the names of the two adapters of the second step (Dual QLoRA): "image" for crayon
@@ -91,13 +88,10 @@ class Collavo(Spliced):
     @property
     def parts(self) -> dict[str, nn.Module]:
         """What a stage can train, by name."""
-        drawn = {} if self.crayon is None else {"crayon": self.crayon}
-        return {
-            "tower": self.tower,
-            "connector": self.connector,
-            **drawn,
-            "language": self.language,
-        }
+        *others, language = super().parts.items()
+        return dict(
+            [*others, *([] if self.crayon is None else [("crayon", self.crayon)]), language]
+        )
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -143,7 +137,7 @@ class Collavo(Spliced):
         images = conversation.images
         if self.crayon is None or not images:
             return {}
-        found = [_findings(image) for image in images]
+        found = [found_in(image) for image in images]
         fit: Fit = getattr(self.tower, "fit", "stretch")
         return {"crayon": self.crayon.cells(found, self.prompter.image_tokens, fit)}
 
@@ -179,13 +173,6 @@ class Collavo(Spliced):
         finally:
             self._hand.drawing = None
 
-    def _idle(self) -> Tensor:
-        zero = super()._idle()
-        for weight in () if self.crayon is None else self.crayon.parameters():
-            if weight.requires_grad:
-                zero = zero + (0.0 * weight.sum()).to(zero.dtype)
-        return zero
-
     # -- answering
 
     def prepare(self, conversation: Conversation) -> batching.Sequence:
@@ -193,25 +180,19 @@ class Collavo(Spliced):
         found = super().prepare(self._told(conversation))
         return replace(found, targets=self._cells(conversation))
 
-    def _speak(
-        self, options: Options, prompts: Sequence[batching.Sequence], said: Sequence[Transcript]
-    ) -> Iterator[tuple[int, int]]:
-        # Words stand at the right, as the language model lays them out.
+    @contextmanager
+    def _reading(self, prompts: Sequence[batching.Sequence]) -> Iterator[None]:
         batch = batching.pad(prompts, side="left").to(self.device)
-        steps = super()._speak(options, prompts, said)
         with torch.inference_mode():
             drawing = Drawing(batch.segments_BT, self._drawn(batch))
-        with self._drawing(drawing):  # the whole prompt passes before the first word
-            first = next(steps, None)
-        if first is not None:
-            yield first
-            yield from steps
+        with self._drawing(drawing):
+            yield
 
 
 def _told(message: Message) -> Message:
     said = " ".join(
         verbalise.NOTHING if found is None else verbalise.crayon(found)
-        for found in map(_findings, message.images)
+        for found in map(found_in, message.images)
     )
     parts = list(message.parts)
     words = next((place for place, part in enumerate(parts) if isinstance(part, str)), None)
@@ -219,20 +200,6 @@ def _told(message: Message) -> Message:
         return replace(message, parts=(*parts, said))
     parts[words] = f"{said} {parts[words]}"
     return replace(message, parts=tuple(parts))
-
-
-def _findings(image: Image) -> Findings | None:
-    """What was found in a picture. Raises InputError where it is of a picture of another size."""
-    if image.findings is None:
-        return None
-    if isinstance(image.source, Pillow.Image):
-        size_px = image.source.size
-    else:
-        with open_image(image.source) as opened:
-            width_px, height_px = opened.size
-            lies = orientation(opened) >= 5
-        size_px = (height_px, width_px) if lies else (width_px, height_px)
-    return check_size(image.findings, size_px, "What was found")
 
 
 def build(parts: Mapping[str, Any], tokenizer: Any, **arguments: Any) -> Collavo:
@@ -259,7 +226,7 @@ def collavo_7b(
     layout, or another language model. The paper's joints over LLaVA's own would have `lmsys/vicuna-7b-v1.5`.
     """
     seeing = enlarged(TransformersTower.from_folder(tower, layer=-1, fit="stretch"), 490)
-    speaking, tokenizer = llava._speaker(language, dtype)
+    speaking, tokenizer = llava.speaker(language, dtype)
     tokenizer.chat_template = CHAT
     connector = MLP(seeing.width, speaking.width)
     crayon = Crayon(speaking.width, width=1024)

@@ -38,7 +38,7 @@ def llava_7b(
 ) -> Llava:
     """LLaVA v1 before training: one matrix, 224 px, 256 tokens, the last block but one, no class token."""
     seeing = TransformersTower.from_folder(tower, layer=-2, drop_cls=True, fit="crop")
-    speaking, tokenizer = _speaker(language, dtype)
+    speaking, tokenizer = speaker(language, dtype)
     connector = Linear(seeing.width, speaking.width)
     return Llava(seeing, connector, speaking, tokenizer, template="v1")
 
@@ -59,7 +59,7 @@ def llava15_7b(
 ) -> Llava:
     """LLaVA-1.5 before training: two layers with GELU, 336 px, 576 tokens, padded to a square."""
     seeing = TransformersTower.from_folder(tower, layer=-2, drop_cls=True, fit="pad")
-    speaking, tokenizer = _speaker(language, dtype)
+    speaking, tokenizer = speaker(language, dtype)
     return Llava(seeing, MLP(seeing.width, speaking.width), speaking, tokenizer, template="v1")
 
 
@@ -72,7 +72,8 @@ def llava15_13b(
     return llava15_7b(tower, language, dtype)
 
 
-def _speaker(language: str, dtype: str) -> tuple[Language, Any]:
+def speaker(language: str, dtype: str) -> tuple[Language, Any]:
+    """A released language model, and its tokenizer with a place for pictures."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(language)

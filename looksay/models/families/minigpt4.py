@@ -13,9 +13,9 @@ from looksay.errors import InputError
 from looksay.models import batching, checkpoint, representing
 from looksay.models.batching import Batch
 from looksay.models.connectors import Joined, Linear
+from looksay.models.families import llava
 from looksay.models.language import Language
 from looksay.models.pairs import one_per_row
-from looksay.models.prompting import add_image_token
 from looksay.models.qformer import QFormer, QFormerText
 from looksay.models.spliced import Spliced
 from looksay.types import Example
@@ -48,7 +48,8 @@ class MiniGpt4(Spliced):
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        return super().parts if self.text is None else {**super().parts, "text": self.text}
+        *others, language = super().parts.items()
+        return dict([*others, *([] if self.text is None else [("text", self.text)]), language])
 
     def encode(
         self,
@@ -137,17 +138,11 @@ def vicuna_7b(
 ) -> MiniGpt4:
     """MiniGPT-4 before training: EVA's ViT-g and the Q-Former of BLIP-2 with FLAN-T5 XXL. The paper's Vicuna is v0,
     which was released as a difference to LLaMA: name its merged folder as `language`."""
-    from transformers import AutoTokenizer
-
     from looksay.models.families import _blip2_layouts
 
     seeing = _blip2_layouts.tower_of(blip2)
     qformer = _blip2_layouts.qformer_of(blip2)
-    tokenizer = AutoTokenizer.from_pretrained(language)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
-    add_image_token(tokenizer)
-    speaking = Language.from_folder(language, dtype=dtype)
+    speaking, tokenizer = llava.speaker(language, dtype)
     connector = Linear(qformer.width, speaking.width)
     return MiniGpt4(seeing, connector, speaking, tokenizer, CHAT, qformer=qformer)
 

@@ -17,15 +17,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from looksay.errors import InputError
 from looksay.experts import maps, verbalise
+from looksay.experts.base import Findings, found_in
 from looksay.models import batching
 from looksay.models.batching import IGNORE, Batch
 from looksay.models.connectors import ResamplerLayer
-from looksay.models.decoding import Transcript
 from looksay.models.gated import decoder_blocks
 from looksay.models.language import Language
 from looksay.models.mixer import Gates, Mixers, Mixing
 from looksay.models.spliced import Spliced
-from looksay.types import Conversation, Example, Image, Options
+from looksay.types import Conversation, Example
 
 ONE = "one_expert"
 """The objective of the first step: as "lm", but one expert of three is drawn in each mixer. Its loss is named "lm"."""
@@ -96,7 +96,8 @@ class Moai(Spliced):
     @property
     def parts(self) -> dict[str, nn.Module]:
         mine = {"compressor": self.compressor, "mixers": self.mixers, "gates": self.gates}
-        return {**super().parts, **mine}
+        *others, language = super().parts.items()
+        return dict([*others, *mine.items(), language])
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -158,28 +159,26 @@ class Moai(Spliced):
         """`told` says of each example whether there are findings; where there are, `findings` are ids of the
         sentences, padded with IGNORE, and `map` the pictures of colours."""
         images = conversation.images
-        told = any(image.findings is not None for image in images)
+        every = [found_in(image) for image in images]
+        told = any(found is not None for found in every)
         targets = {**found.targets, "told": torch.tensor([told])}
         if told:
-            said = " ".join(filter(None, map(self._sentences, images)))
+            said = " ".join(filter(None, (verbalise.moai(f) for f in every if f is not None)))
             ids = self.tokenizer(said, add_special_tokens=False)["input_ids"] if said else []
             kept = torch.tensor(ids[: self.findings_length], dtype=torch.long)
             row = torch.full((1, self.findings_length), IGNORE)
             row[0, : len(kept)] = kept
-            targets |= {"findings": row, "map": torch.stack([self._map(i) for i in images])}
+            targets |= {"findings": row, "map": torch.stack([self._map(f) for f in every])}
         return replace(found, targets=targets)
 
-    def _sentences(self, image: Image) -> str:
-        return "" if image.findings is None else verbalise.moai(image.findings)
-
-    def _map(self, image: Image) -> Tensor:
+    def _map(self, found: Findings | None) -> Tensor:
         """The colours as a picture for the tower: CHW. (The released code normalises shares as if they were 0 to
         255, and the map says nothing.)"""
         side = self.tower.size_px
-        if image.findings is None:
+        if found is None:
             drawn = np.zeros((side, side, 3), np.uint8)
         else:
-            drawn = maps.colours(image.findings, getattr(self.tower, "fit", "stretch"))
+            drawn = maps.colours(found, getattr(self.tower, "fit", "stretch"))
         return cast(Tensor, self.tower.prepare(Pillow.fromarray(drawn)))
 
     def _mixing_of(self, batch: Batch) -> Mixing | None:
@@ -241,19 +240,12 @@ class Moai(Spliced):
 
     # -- answering
 
-    def _speak(
-        self, options: Options, prompts: Sequence[batching.Sequence], said: Sequence[Transcript]
-    ) -> Iterator[tuple[int, int]]:
-        # Words stand at the right, as the language model lays them out.
-        batch = batching.pad(prompts, side="left").to(self.device)
+    @contextmanager
+    def _reading(self, prompts: Sequence[batching.Sequence]) -> Iterator[None]:
         self._one = False
-        steps = super()._speak(options, prompts, said)
-        with self._mixed(self._mixing_of(batch)):
-            first = next(steps, None)  # reads the prompts; word by word the mixers rest
+        with self._mixed(self._mixing_of(batching.pad(prompts, side="left").to(self.device))):
+            yield
         self._mixing = None
-        if first is not None:
-            yield first
-            yield from steps
 
 
 def build(parts: dict[str, Any], tokenizer: Any, **arguments: Any) -> Moai:

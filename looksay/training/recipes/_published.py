@@ -72,6 +72,13 @@ def fitting(batch: int, devices: int, most: int) -> int:
     return next(count for count in range(most, 0, -1) if batch // devices % count == 0)
 
 
+def split(batch: int, devices: int, most: int) -> dict[str, Any]:
+    """A batch as `Stage` wants it: at most so many examples for each device at once, the rest accumulated. Raises
+    InputError where it does not divide into the devices."""
+    each = fitting(batch, devices, most)
+    return {"examples_per_batch": each, "accumulate": divided(batch, devices, each)}
+
+
 def lora(stages: list[Stage], *, quantize: bool = False) -> list[Stage]:
     """The same stages with LLaVA-1.5's LoRA (QLoRA: nf4) wherever connector and language model train.
 

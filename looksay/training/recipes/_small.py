@@ -239,11 +239,9 @@ def seeing(name: str) -> SmallTower:
     sees nothing until `tower_stage` has trained it."""
     if name != "mini":
         return tower(name)
-    from importlib.resources import files
-
     from looksay.models import checkpoint
 
-    found: SmallTower = checkpoint.load(str(files("looksay") / "mini"), dtype=torch.float32).tower
+    found: SmallTower = checkpoint.load(checkpoint.SHIPPED, dtype=torch.float32).tower
     return found
 
 

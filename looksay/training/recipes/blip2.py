@@ -16,7 +16,7 @@ from looksay.models.language import Language
 from looksay.models.qformer import QFormer, QFormerText
 from looksay.models.representing import FIRST
 from looksay.training.recipes import _small
-from looksay.training.recipes._published import Outline, divided, fitting, published
+from looksay.training.recipes._published import Outline, fitting, published, split
 from looksay.training.recipes.simvlm import Bare
 from looksay.training.stages import Stage
 
@@ -141,11 +141,6 @@ def paper(
     split a batch into several, whose pairs are then no negatives of each other: contrast learns less. Captions are
     learned without the user's words. Raises InputError where a batch does not divide into the devices.
     """
-
-    def split(batch: int) -> dict[str, Any]:
-        each = fitting(batch, devices, examples_per_device)
-        return {"examples_per_batch": each, "accumulate": divided(batch, devices, each)}
-
     common: dict[str, Any] = {
         "pack": False,
         "betas": (0.9, 0.98),
@@ -162,7 +157,7 @@ def paper(
             steps=250_000,
             warmup=2_000 / 250_000,
             floor=0.1,
-            **split(first),
+            **split(first, devices, examples_per_device),
             **common,
         ),
         Stage(
@@ -173,7 +168,7 @@ def paper(
             steps=80_000,
             warmup=2_000 / 80_000,
             floor=0.5,
-            **split(second),
+            **split(second, devices, examples_per_device),
             **common,
         ),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -15,7 +16,7 @@ from looksay.models.families import minigpt4
 from looksay.models.families.minigpt4 import MiniGpt4
 from looksay.models.qformer import QFormer
 from looksay.training.recipes import _small, blip2
-from looksay.training.recipes._published import Outline, divided, fitting
+from looksay.training.recipes._published import Outline, split
 from looksay.training.recipes.simvlm import Bare
 from looksay.training.stages import Stage
 
@@ -57,12 +58,8 @@ def over(
             tower, Joined(tower.width, language.width), language, tokenizer, template=None
         )
     queries, text = blip2.queries(tower, tokenizer, size, width_out=0)
-    depth = {"three-layers": 3}.get(kind, 1)
-    connector: Any = (
-        Linear(queries.width, language.width)
-        if depth == 1
-        else MLP(queries.width, language.width, depth=depth)
-    )
+    layers = partial(MLP, depth=3) if kind == "three-layers" else Linear
+    connector = layers(queries.width, language.width)
     return MiniGpt4(
         tower, connector, language, tokenizer, template=None, qformer=queries, text=text
     )
@@ -91,8 +88,7 @@ def joining(seed: int = 0, *, kind: Kind = "paper") -> list[Stage]:
     )
     if kind == "no-qformer":
         return [align, tune]
-    names = {"connector": "qformer", "text": "text"}
-    learns = {names[part]: rate for part, rate in represent.trains.items()}
+    learns = {"qformer": represent.trains["connector"], "text": represent.trains["text"]}
     return [replace(represent, trains=learns), align, tune]
 
 
@@ -110,11 +106,6 @@ def paper(
     Texts end after 32 ids in the first stage and 160 in the second, beside the 32 of the picture. Raises
     InputError where a batch does not divide into the devices.
     """
-
-    def split(batch: int) -> dict[str, Any]:
-        each = fitting(batch, devices, examples_per_device)
-        return {"examples_per_batch": each, "accumulate": divided(batch, devices, each)}
-
     common: dict[str, Any] = {"pack": False, "overlong": "cut", "weight_decay": 0.05}
     stages = [
         Stage(
@@ -126,7 +117,7 @@ def paper(
             max_length=32 + 32,
             warmup=5_000 / 20_000,
             floor=0.8,
-            **split(256),
+            **split(256, devices, examples_per_device),
             **common,
         )
     ]
@@ -141,7 +132,7 @@ def paper(
                 max_length=32 + 160 + 64,
                 warmup=0.5,
                 floor=1 / 3,
-                **split(12),
+                **split(12, devices, examples_per_device),
                 **common,
             )
         )

@@ -12,6 +12,7 @@ import torch
 from looksay.data.dataset import Source
 from looksay.data.sources import scenes as talks
 from looksay.errors import UnknownName
+from looksay.models import checkpoint
 from looksay.models.families.moai import ONE, Compressor, Moai
 from looksay.models.mixer import Gates, Mixers
 from looksay.training.recipes import _small, llava15
@@ -38,21 +39,18 @@ def scenes(size: str = "mini", seed: int = 0, *, experts: float = 0.0) -> tuple[
 
 
 def over(base: Any) -> Moai:
-    """New compressor, mixers and gates over a LLaVA that is there."""
+    """New compressor, mixers and gates over a small LLaVA that is there."""
     width, layers = base.language.width, int(base.language.config.num_hidden_layers)
-    places = list(range(1, layers, 2))
-    return Moai(
-        base.tower,
-        base.connector,
-        base.language,
-        Compressor(width, latents=16, layers=2, heads=4, head_width=16),
-        Mixers(width, places, rank=32, heads=4),
-        Gates(width, len(places)),
-        base.tokenizer,
-        base.template,
-        base.image_token,
-        findings_length=FINDINGS,
-    )
+    compressor = Compressor(width, latents=16, layers=2, heads=4, head_width=16)
+    mixers = Mixers(width, list(range(1, layers, 2)), rank=32, heads=4)
+    return _joined(base, compressor, mixers, findings_length=FINDINGS)
+
+
+def _joined(base: Any, compressor: Compressor, mixers: Mixers, **arguments: Any) -> Moai:
+    """Over a LLaVA, with a gate for each mixer."""
+    gates = Gates(mixers.width, len(mixers.places))
+    parts = (base.tower, base.connector, base.language, compressor, mixers, gates)
+    return Moai(*parts, base.tokenizer, base.template, base.image_token, **arguments)
 
 
 def joining(seed: int = 0, *, experts: float = 0.0) -> list[Stage]:
@@ -74,11 +72,7 @@ def joining(seed: int = 0, *, experts: float = 0.0) -> list[Stage]:
 def _base(size: str, seed: int) -> tuple[Any, list[Stage]]:
     if size != "mini":
         return llava15.scenes(size, seed)
-    from importlib.resources import files
-
-    from looksay.models import checkpoint
-
-    return checkpoint.load(str(files("looksay") / "mini"), dtype=torch.float32), []
+    return checkpoint.load(checkpoint.SHIPPED, dtype=torch.float32), []
 
 
 def moai_7b(base: str = "llava-hf/llava-1.5-7b-hf") -> Moai:
@@ -91,17 +85,7 @@ def moai_7b(base: str = "llava-hf/llava-1.5-7b-hf") -> Moai:
 
     llava = from_transformers(base if Path(base).is_dir() else snapshot_download(base))
     width = llava.language.width
-    return Moai(
-        llava.tower,
-        llava.connector,
-        llava.language,
-        Compressor(width),
-        Mixers(width, PLACES),
-        Gates(width, len(PLACES)),
-        llava.tokenizer,
-        llava.template,
-        llava.image_token,
-    )
+    return _joined(llava, Compressor(width), Mixers(width, PLACES))
 
 
 PUBLISHED = {"7b": moai_7b}
@@ -142,4 +126,6 @@ def outline(size: str = "7b") -> Outline:
             "mixers": Mixers(width, PLACES),
             "gates": Gates(width, len(PLACES)),
         }
-    return Outline({**found.parts, **mine}, found.image_tokens, found.tower_tokens)
+    *others, language = found.parts.items()
+    parts = dict([*others, *mine.items(), language])
+    return Outline(parts, found.image_tokens, found.tower_tokens)
