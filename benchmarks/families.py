@@ -88,21 +88,21 @@ TRIALS = {
 }
 
 
-def trained(trial, size, seed, out, device, share):
+def trained(trial, size, seed, out, share, how):
     """The folder of each stage's model, and what each took."""
     recipe = plugins.load("looksay.training.recipes", trial.family, "recipe")
-    trainer = Trainer(out / "stages", size, seed, released.ALONE, share, {"device": device})
+    trainer = Trainer(out / "stages", size, seed, released.ALONE, share, how)
     trainer(*recipe.scenes(size, seed, **trial.options))
     done = trainer.done.values()
     return {one.name: trainer.folder / one.key for one in done}, [asdict(one) for one in done]
 
 
-def measure(name, trial, seeds, size, scenes, out, device, share):
-    models = {seed: trained(trial, size, seed, out, device, share) for seed in seeds}
+def measure(name, trial, seeds, size, scenes, out, share, how):
+    models = {seed: trained(trial, size, seed, out, share, how) for seed in seeds}
     rows = []
     for one in trial.measured:
         bench, items = drawn(one.benchmark, scenes)
-        task = Task(one.benchmark, bench, items, out, device)
+        task = Task(one.benchmark, bench, items, out, how["device"])
         clusters = {item.id: item.image for item in items if item.image}
         each = {}
         for places, _ in models.values():
@@ -129,7 +129,9 @@ def measure(name, trial, seeds, size, scenes, out, device, share):
         "seeds": list(seeds),
         "scenes": scenes,
         "share": share,
-        "command": f"python benchmarks/families.py {name} --seeds {','.join(map(str, seeds))}",
+        "precision": how["precision"],
+        "command": f"python benchmarks/families.py {name} --seeds {','.join(map(str, seeds))} "
+        f"--precision {how['precision']}",
         "rows": rows,
         "spent": {seed: stages for seed, (_, stages) in models.items()},
     }
@@ -151,8 +153,9 @@ def main(args):
         file = args.out / f"{name}.json"
         if not args.table:
             seeds = [int(seed) for seed in args.seeds.split(",")]
+            how = {"device": args.device, "precision": args.precision}
             found = measure(
-                name, TRIALS[name], seeds, args.size, args.scenes, args.out, args.device, args.share
+                name, TRIALS[name], seeds, args.size, args.scenes, args.out, args.share, how
             )
             write(file, json.dumps(found, indent=1).encode())
         found = json.loads(file.read_text("utf-8"))
@@ -167,6 +170,7 @@ if __name__ == "__main__":
     parser.add_argument("--size", default="mini")
     parser.add_argument("--share", type=float, default=1.0, help="of all steps; below 1 a trial")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto", help="auto, bf16 or fp32")
     parser.add_argument("--out", type=Path, default=Path("families"))
     parser.add_argument("--table", action="store_true", help="print, train nothing")
     main(parser.parse_args())

@@ -6,6 +6,8 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from looksay.texts.quoting import enclosed
+
 MAX_LENGTH = 125
 """The usual advice for alt text. Less important facts are left out until the sentence fits."""
 
@@ -78,11 +80,7 @@ def quotable(
         fits = sum(len(other["text"]) for other in chosen) + len(line["text"]) <= MAX_QUOTED
         if len(chosen) < at_most and fits and (line is sure[0] or long_enough):
             chosen.append(line)
-    return [
-        line["text"].replace('"', "'").lstrip("•·>› ")
-        for line in lines
-        if any(line is c for c in chosen)
-    ]
+    return [line["text"].lstrip("•·>› ") for line in lines if any(line is c for c in chosen)]
 
 
 def _height(line: Mapping[str, Any]) -> float:
@@ -111,7 +109,7 @@ def _english(facts: Mapping[str, Any], quotes: Sequence[str], extras: Sequence[s
         many = NUMBERS[count] if count < len(NUMBERS) else str(count)
         parts.append(f"at least {many} face{'s' if count > 1 else ''}")
     if quotes:
-        parts.append("the text " + ", ".join(f'"{quote}"' for quote in quotes))
+        parts.append("the text " + ", ".join(map(enclosed, quotes)))
     if parts:
         text += (", with " if "mostly" in text else " with ") + " and ".join(parts)
     if "date" in extras and facts["taken"]:
@@ -133,7 +131,7 @@ def _korean(facts: Mapping[str, Any], quotes: Sequence[str], extras: Sequence[st
         taken = dt.date.fromisoformat(facts["taken"])
         words.append(f"{taken.year}년 {taken.month}월에 찍은")
     if quotes:
-        words.append(", ".join(f'"{quote}"' for quote in quotes) + " 글자가 있는")
+        words.append(", ".join(map(enclosed, quotes)) + " 글자가 있는")
     if "faces" in extras and facts["faces"]:
         count = len(facts["faces"])
         many = KOREAN_NUMBERS[count] if count < len(KOREAN_NUMBERS) else f"{count}개"

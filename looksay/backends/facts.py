@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from looksay.experts import ocr
     from looksay.experts.faces import Finder
 
-VERSION = "1"
+VERSION = "2"
 PACKAGES = {
     "cv2": "opencv-python-headless",
     "numpy": "numpy",

@@ -37,6 +37,8 @@ class Figure(NamedTuple):
 
 
 OBJECT_RECALL = Figure("object recall")
+QUESTIONS = Figure("questions", "all questions")
+"""Of those that were asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,15 @@ class Arm:
     make: Callable[[str, int], tuple[Any, list[Stage]]]
     """Size and seed → the untrained model and its stages."""
     alone: frozenset[str] = frozenset()
-    """Stages whose outcome depends on the parts that they train and the tokenizer only, whatever the other parts
-    are: arms that differ elsewhere share them. Never the last one."""
+    """Stages whose outcome depends on the parts that they train and the tokenizer only (and on a tower that is one for
+    all), whatever the other parts are: arms that differ elsewhere share them. Never the last one."""
     measure: Measuring = field(default_factory=Asking)
     """How the trained model becomes samples. Arms that differ in it alone share their model."""
     data: Callable[[str, int, Trainer], dataset.Source] | None = None
     """Size, seed and what trains → what the last stage learns from, where models make it that are trained first."""
+    over: Callable[[str, int], tuple[Any, list[Stage]]] | None = None
+    """As `make`, of a model that is trained first and whose parts the arm's begins with: what arms share whose other
+    parts differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,11 @@ class Claim:
     source: Source | None = None
     """None: it is ours and no paper's."""
     reported: tuple[Reported, ...] = ()
+    margin: float = 0.0
+    """Points of the figure, set before anything was run: of claims that something costs little or does not help. No arm
+    may fall further behind the one before it. 0: it must be better."""
+    beside: tuple[Figure, ...] = ()
+    """Figures that are told with it, without a verdict (how long texts are)."""
     benchmark: str = "scenes/test"
     sight: Figure = OBJECT_RECALL
     """Of captions, or of embeddings; under LEAST_RECALL an arm is blind, and its claim undecided."""
@@ -133,7 +143,7 @@ def _of(name: str) -> tuple[Claim, ...]:
 
 
 def check(name: str, claim: Claim) -> None:
-    """Raise InputError where a claim's arms are no two or more, or it speaks of others."""
+    """Raise InputError where a claim's arms are no two or more, or it speaks of others, or its margin is below 0."""
     arms = [arm.name for arm in claim.arms]
     told = {arm for column in claim.reported for arm in column.values} | {*(claim.sighted or ())}
     if len(arms) < 2 or len(set(arms)) < len(arms) or told - set(arms):
@@ -141,4 +151,8 @@ def check(name: str, claim: Claim) -> None:
             f"The claim {name} has the arms {', '.join(arms) or '(none)'}"
             f"{' and speaks of ' + ', '.join(sorted(told)) if told else ''}; expected two or more of distinct "
             "names, and to speak of no others."
+        )
+    if claim.margin < 0:
+        raise InputError(
+            f"The claim {name} has a margin of {claim.margin:g} points; expected 0 or more."
         )

@@ -33,7 +33,8 @@ def build(
     holds the model, and what was done for each.
 
     Stages that stand alone are trained with seed 0, whatever the arm's: they make what published systems
-    download. `how` goes to the loop. Raises TrainingError where a stage does not learn what its gate asks for.
+    download. `how` goes to the loop, its `precision` not for these. Raises TrainingError where a stage does not
+    learn what its gate asks for.
     """
     model, stages = arm.make(size, seed)
     if not stages or stages[-1].name in arm.alone:
@@ -42,6 +43,9 @@ def build(
             "shares with other models; expected a last stage of its own."
         )
     trainer = Trainer(folder, size, seed, arm.alone, steps_share, how)
+    if arm.over:
+        base, first = arm.over(size, seed)
+        _take(model, trainer(base, first), base.parts.keys() & model.parts.keys())
     if arm.data:
         stages = [*stages[:-1], replace(stages[-1], data=arm.data(size, seed, trainer))]
     place = trainer(model, stages)
@@ -68,11 +72,12 @@ class Trainer:
         for stage in scaled(stages, self.share):
             alone = stage.name in self.alone
             seed = 0 if alone else self.seed
-            place = _place(self.folder, model, stage, seed, alone)
+            how = {**self.how, **({"precision": "auto"} if alone else {})}
+            place = _place(self.folder, model, stage, seed, alone, how.get("precision", "auto"))
             if not (place / state.DONE).is_file():
                 card = {"data": "scenes", "size": self.size, "machine": machine()}
                 # What the tower sees in a picture is the same for all arms, seeds and families.
-                kept = {"features": self.folder.with_name("features"), **self.how}
+                kept = {"features": self.folder.with_name("features"), **how}
                 train(model, [stage], place, seed=seed, card=card, **kept)
                 shutil.rmtree(place / stage.name)  # the same weights again
             if alone:
@@ -90,12 +95,13 @@ def scaled(stages: Iterable[Stage], share: float) -> list[Stage]:
     return [replace(s, steps=max(1, round(s.steps * share)), gate=None) for s in stages]
 
 
-def _place(folder: Path, model: Any, stage: Stage, seed: int, alone: bool) -> Path:
+def _place(folder: Path, model: Any, stage: Stage, seed: int, alone: bool, precision: str) -> Path:
     """The folder of a stage. One that depends on its own parts alone may have been finished with another model;
     unfinished, its state fits the very model that began it."""
     whole = _key(model, stage, seed, model.parts)
     if not alone:
-        return folder / f"{stage.name}-{whole}"
+        computed = "" if precision == "auto" else f"-{precision}"
+        return folder / f"{stage.name}-{whole}{computed}"
     own = f"{stage.name}-{_key(model, stage, seed, stage.trains)}"
     finished = [one for one in sorted(folder.glob(f"{own}-*")) if (one / state.DONE).is_file()]
     return finished[0] if finished else folder / f"{own}-{whole[:8]}"

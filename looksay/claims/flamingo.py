@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from looksay.claims import released
-from looksay.claims.base import Arm, Claim, Figure, Reported, Source
+from looksay.claims.base import QUESTIONS, Arm, Claim, Reported, Source
 from looksay.claims.measuring import Asking
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from looksay.types import Example
 
 STEPS = 1600
-_QUESTIONS = Figure("questions", "all questions")
 _PAPER = "Alayrac et al., Flamingo: a Visual Language Model for Few-Shot Learning, 2022"
 _ADDRESS = "https://arxiv.org/abs/2204.14198"
 _POOL, _POOL_SEED = 40, 9_000
@@ -110,7 +109,7 @@ CLAIMS = (
         "gates",
         "Without tanh gates, which begin closed, the model answers worse.",
         (_arm("without tanh gates", gated=False), _arm("tanh gates")),
-        _QUESTIONS,
+        QUESTIONS,
         budget=f"once per arm and seed: flamingo ({STEPS} steps); the language model is shared by all seeds and families",
         source=Source(_PAPER, _ADDRESS, "the table of ablations", checked=False),
         reported=(
@@ -128,7 +127,7 @@ CLAIMS = (
             _arm("0 examples", measure=Asking(lambda items: lettered(items, 0))),
             _arm("4 examples", measure=Asking(lambda items: lettered(items, 4))),
         ),
-        _QUESTIONS,
+        QUESTIONS,
         budget=f"once per seed: flamingo ({STEPS} steps), shared with `gates`; both arms are the same model",
         source=Source(_PAPER, _ADDRESS, "the table of few-shot results", checked=False),
         reported=(Reported("VQAv2 test-dev, 80B", {"0 examples": "56.3"}),),

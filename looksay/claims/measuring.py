@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from looksay.evaluation.benchmark import Item
     from looksay.evaluation.run import Result
 
+DESCRIBED = 200
+"""Of the scenes, where descriptions show no more than whether a model sees."""
 FOUND_FIRST = "recall at 1"
 """Of pictures that look for their caption and captions that look for their picture, how many find it first."""
 
@@ -220,3 +222,20 @@ def encoder_of(place: Path, device: str, matches: bool = False) -> LocalMatcher:
 def only(*kinds: str) -> Asking:
     """Ask the items of these kinds alone."""
     return Asking(lambda items: [item for item in items if item.kind in kinds])
+
+
+def informed(*kinds: str, wrong: float = 0.0, lacking: str = "") -> Asking:
+    """Ask as `asked`, with findings (`looksay.evaluation.benchmarks.scenes.informed`)."""
+
+    def told(items: Sequence[Item]) -> list[Item]:
+        from looksay.evaluation.benchmarks import scenes
+
+        return scenes.informed(asked(items, kinds), wrong, lacking)
+
+    return Asking(told)
+
+
+def asked(items: Sequence[Item], kinds: Collection[str]) -> list[Item]:
+    """The items of these kinds, and as many descriptions as show whether a model sees."""
+    described = [item for item in items if item.kind == "description"][:DESCRIBED]
+    return [*described, *(item for item in items if item.kind in kinds)]

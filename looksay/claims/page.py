@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from looksay.claims import results
-from looksay.claims.base import Claim
+from looksay.claims.base import Claim, Figure
 from looksay.claims.results import Found
 from looksay.claims.verdict import RULE, Outcome, outcome
 from looksay.evaluation.published import SECOND_HAND
@@ -44,7 +44,7 @@ Figures of papers are their own, from other models, data and measures: only thei
 
 
 def record(name: str, claim: Claim, found: Found, result: Outcome) -> dict[str, Any]:
-    """A claim as JSON; what could not be measured is null.
+    """A claim as JSON; what could not be measured is null. Arms have, in the order of "beside", their other figures.
 
     {"claim": "llava/align", "verdict": "holds", "reasons": [], "arms": [{"arm": …, "value": 61.2, "low": …, "high":
     …, "seeds": [60.9, …], "sight": [88.1, …]}, …], "differences": [{"worse": …, "better": …, "value": 2.3, "low": …,
@@ -63,6 +63,7 @@ def record(name: str, claim: Claim, found: Found, result: Outcome) -> dict[str, 
                 "of": row.mean.samples,
                 "seeds": [_plain(one) for one in row.seeds],
                 "sight": [_plain(one) for one in row.sight],
+                "beside": [[_plain(one) for one in figure] for figure in row.beside],
             }
             for row in result.rows
         ],
@@ -81,6 +82,7 @@ def record(name: str, claim: Claim, found: Found, result: Outcome) -> dict[str, 
             }
             for step in result.steps
         ],
+        "beside": [{"name": one.name, "kind": one.kind} for one in found.beside],
         "size": found.size,
         "seeds": list(found.seeds),
         "scenes": found.scenes,
@@ -106,6 +108,8 @@ def listed(name: str, claim: Claim) -> dict[str, Any]:
         "reported": [{"measure": one.measure, **one.values} for one in claim.reported],
         "benchmark": claim.benchmark,
         "figure": claim.figure._asdict(),
+        "beside": [one._asdict() for one in claim.beside],
+        "margin": claim.margin,
         "sight": claim.sight._asdict(),
         "sighted": list(claim.sighted) if claim.sighted is not None else None,
         "budget": claim.budget,
@@ -117,11 +121,17 @@ def about(name: str, claim: Claim) -> list[str]:
     """A claim in a list."""
     rows = {
         "from": _source(claim),
-        "order": " < ".join(arm.name for arm in claim.arms),
+        "order": order(claim),
         "by": f"{claim.figure} on {claim.benchmark}",
         "trains": claim.budget,
     }
     return [f"{name}  {claim.says}", *(f"  {word:<8}{told}" for word, told in rows.items())]
+
+
+def order(claim: Claim) -> str:
+    """The arms as they are claimed to lie: "bad < good", or with a margin "good - 3 < cheap"."""
+    less = f" - {claim.margin:g} < " if claim.margin else " < "
+    return less.join(arm.name for arm in claim.arms)
 
 
 def lines(row: Mapping[str, Any], claim: Claim) -> list[str]:
@@ -131,7 +141,7 @@ def lines(row: Mapping[str, Any], claim: Claim) -> list[str]:
     for arm in row["arms"]:
         told.append(
             f"  {arm['arm']:<24}{_number(arm['value']):>26}   {_interval(arm):<16}{_several(arm['seeds'])}"
-            f"   {claim.sight} {_several(arm['sight'])}"
+            f"   {'   '.join(map(' '.join, zip(_beside(row, claim), _values(arm), strict=True)))}"
         )
         told += [
             f"    {one.values[arm['arm']]:>48}   {one.measure} (paper)"
@@ -152,6 +162,8 @@ def markdown(claims: Mapping[str, Claim], folder: Path) -> str:
         parts.append(f"\n## {name}\n\n{claim.says} Source: {_source(claim, linked=True)}.\n")
         if claim.note:
             parts.append(f"\n{claim.note}\n")
+        if claim.margin:
+            parts.append(f"\nMargin: {claim.margin:g} points. Claimed: {order(claim)}.\n")
         path = results.file(folder, name)
         if not path.is_file():
             parts.append(f"\n{_printed(claim)}\n\n**Not run yet.**\n")
@@ -168,7 +180,7 @@ def _section(row: Mapping[str, Any], claim: Claim) -> str:
         f"{claim.figure} (ours)",
         "95 % interval",
         "by seed",
-        f"{claim.sight}, by seed",
+        *(f"{what}, by seed" for what in _beside(row, claim)),
     ]
     body = [
         [
@@ -177,7 +189,7 @@ def _section(row: Mapping[str, Any], claim: Claim) -> str:
             _number(arm["value"]),
             _interval(arm),
             _several(arm["seeds"]),
-            _several(arm["sight"]),
+            *_values(arm),
         ]
         for arm in row["arms"]
     ]
@@ -187,6 +199,16 @@ def _section(row: Mapping[str, Any], claim: Claim) -> str:
     told.append(f"\nVerdict: **{row['verdict']}**{reasons}.\n")
     told.append(f"\n{_how(row)}. `{row['command']}`\n")
     return "".join(told)
+
+
+def _beside(row: Mapping[str, Any], claim: Claim) -> list[str]:
+    """What is told of an arm beside its figure: sight, then the others."""
+    return [str(claim.sight), *(str(Figure(**one)) for one in row["beside"])]
+
+
+def _values(arm: Mapping[str, Any]) -> list[str]:
+    """The same for each seed."""
+    return [_several(seeds) for seeds in (arm["sight"], *arm["beside"])]
 
 
 def _printed(claim: Claim) -> str:

@@ -1,11 +1,12 @@
-"""What stands in claims where published systems download parts: one tower and one language model, whatever the
-family and the seed."""
+"""What stands in claims where published systems download parts: one tower and one language model, or one LLaVA that
+talks, whatever the family and the seed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from looksay.models.families.llava import Llava
     from looksay.models.language import Language
     from looksay.models.small_tower import SmallTower
     from looksay.training.stages import Stage
@@ -34,3 +35,24 @@ def parts(size: str) -> Released:
     made = {stage.name: stage for stage in stages}
     before = [] if size == "mini" else [made["tower"]]
     return Released(tower, before, first.language, [made["language"]], first.tokenizer)
+
+
+def talking(size: str) -> tuple[Llava, list[Stage]]:
+    """A LLaVA-1.5 that talks about pictures, and the stages that make it: of the size mini the one that ships, which
+    needs none; of any other size a new one over `parts`."""
+    import torch
+
+    from looksay.models import checkpoint
+    from looksay.models.connectors import MLP
+    from looksay.models.families.llava import Llava
+    from looksay.models.small_tower import PLACE_WIDTH
+    from looksay.training.recipes import _small, llava
+
+    if size == "mini":
+        return checkpoint.load(checkpoint.SHIPPED, dtype=torch.float32), []
+    found = parts(size)
+    torch.manual_seed(0)
+    connector = MLP(found.tower.width, found.language.width, place=PLACE_WIDTH)
+    model = Llava(found.tower, connector, found.language, found.tokenizer)
+    joining = llava.joining(0, **_small.SHOWN)
+    return model, [*found.tower_stages, *found.language_stages, *joining]

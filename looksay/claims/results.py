@@ -8,7 +8,8 @@ NAME.jsonl.gz (gzip, the same bytes for the same content). The first line says w
 [{"name": "tower", "key": "tower-4e…", "steps": 8000, "seconds": 3612.5, "machine": "Linux …"}, …],
 "asked_seconds": 402.1}. Then a line for each sample, the answers of all arms and seeds side by side:
 {"id": "12 where", "image": "test 12", "figure": [[[1.0, 1.0], null], …], "sight": null, "said": [["left", …], …]};
-of retrieval, what is said is the place at which a picture or a caption found its own, from 1.
+of retrieval, what is said is the place at which a picture or a caption found its own, from 1. Where figures stand beside
+the claim's, the first line has "beside": [{…}, …], and each sample as many tables.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from looksay.data.reading import write
 from looksay.errors import InputError, plainly
@@ -63,6 +64,8 @@ class Sample:
     figure: Table | None
     sight: Table | None
     said: tuple[tuple[str | None, ...], ...]
+    beside: tuple[Table | None, ...] = ()
+    """Of each figure that stands beside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Found:
     """Why a model could not be trained."""
     models: tuple[Model, ...] = ()
     samples: tuple[Sample, ...] = ()
+    beside: tuple[Named, ...] = ()
 
     @property
     def trial(self) -> bool:
@@ -112,13 +116,17 @@ class Found:
         there = {(model.arm, model.seed) for model in self.models}
         return tuple(s for s in self.seeds if all((arm, s) in there for arm in self.arms))
 
-    def measure(self, which: str, arm: str, seed: int) -> Measure:
-        """The figure or the sight of one model."""
-        named: Named = getattr(self, which)
+    def measure(self, which: Literal["figure", "sight"] | int, arm: str, seed: int) -> Measure:
+        """The figure or the sight of one model, or by its place a figure that stands beside."""
+
+        def of(owner: Found | Sample) -> Any:
+            return owner.beside[which] if isinstance(which, int) else getattr(owner, which)
+
+        named: Named = of(self)
         row, column = self.arms.index(arm), self.seeds.index(seed)
         rows = {}
         for one in self.samples:
-            table: Table | None = getattr(one, which)
+            table: Table | None = of(one)
             if table is not None and (found := table[row][column]) is not None:
                 rows[one.id] = found
         return Measure(named.name, rows, scale=named.scale, better=named.better, kind=named.kind)
@@ -157,14 +165,18 @@ def packed(found: Found) -> bytes:
 
 
 def _lines(found: Found) -> Iterator[dict[str, Any]]:
-    yield {
-        k: v for k, v in asdict(replace(found, models=(), samples=())).items() if k not in _LISTS
-    }
+    head = asdict(replace(found, models=(), samples=()))
+    yield _without_nothing({k: v for k, v in head.items() if k not in _LISTS})
     yield from map(asdict, found.models)
-    yield from map(asdict, found.samples)
+    yield from (_without_nothing(asdict(one)) for one in found.samples)
 
 
 _LISTS = ("models", "samples")
+
+
+def _without_nothing(line: dict[str, Any]) -> dict[str, Any]:
+    """Most claims have no figures beside theirs."""
+    return {k: v for k, v in line.items() if k != "beside" or v}
 
 
 def load(path: Path) -> Found:
@@ -199,7 +211,8 @@ def load(path: Path) -> Found:
 def _head(row: Mapping[str, Any]) -> Found:
     lists = {name: tuple(row[name]) for name in ("seeds", "arms", "faults")}
     named = {name: Named(**row[name]) for name in ("figure", "sight")}
-    return Found(**{**row, **lists, **named})
+    beside = tuple(Named(**one) for one in row.get("beside", ()))
+    return Found(**{**row, **lists, **named, "beside": beside})
 
 
 def _model(row: Mapping[str, Any]) -> Model:
@@ -208,7 +221,8 @@ def _model(row: Mapping[str, Any]) -> Model:
 
 def _sample(row: Mapping[str, Any]) -> Sample:
     said = tuple(tuple(arm) for arm in row["said"])
-    return Sample(row["id"], row["image"], _table(row["figure"]), _table(row["sight"]), said)
+    figure, sight, *beside = map(_table, (row["figure"], row["sight"], *row.get("beside", ())))
+    return Sample(row["id"], row["image"], figure, sight, said, tuple(beside))
 
 
 def _table(rows: Sequence[Sequence[Sequence[float] | None]] | None) -> Table | None:

@@ -72,7 +72,13 @@ def reproduce(
             spent = sum(one.seconds for one in result.asked.completions if one is not None)
             models.append(Model(arm.name, seed, result.fingerprint, stages, round(spent, 1)))
     there = next(iter(results.values()), None)
-    figure, sight = (_named(there, wanted) for wanted in (claim.figure, claim.sight))
+    figure, sight, *beside = (
+        _named(there, wanted) for wanted in (claim.figure, claim.sight, *claim.beside)
+    )
+    if there and not figure.better:
+        raise InputError(
+            f"Of '{claim.figure}' neither more nor less is better; {name} cannot be judged by it."
+        )
     return Found(
         claim=name,
         looksay=looksay.__version__,
@@ -89,6 +95,7 @@ def reproduce(
         faults=tuple(faults),
         models=tuple(models),
         samples=tuple(_samples(claim, seeds, results, items)),
+        beside=tuple(beside),
     )
 
 
@@ -105,10 +112,11 @@ def drawn(name: str, pictures: int) -> tuple[Benchmark, list[Item]]:
 
 def _measure(result: Result, wanted: Figure) -> Measure:
     found = [f.measure for f in result.figures if (f.measure.name, f.measure.kind) == tuple(wanted)]
-    if not found or not found[0].better or found[0].value is not measures.share:
+    if not found or found[0].value is not measures.share:
         # Any other value than the ratio of two sums could not be computed from the results' file.
         raise InputError(
-            f"{result.benchmark} has no figure '{wanted}' that is a ratio and of which more or less is better."
+            f"{result.benchmark} has no figure '{wanted}' that is a ratio of sums. Where so few scenes were asked about "
+            "that none has such a question, take more: --scenes 20"
         )
     return found[0]
 
@@ -123,11 +131,11 @@ def _named(result: Result | None, wanted: Figure) -> Named:
 def _samples(
     claim: Claim, seeds: Sequence[int], results: dict[tuple[str, int], Result], items: list[Item]
 ) -> list[Sample]:
-    """What counts for figure or sight, with the answers side by side."""
+    """What counts for a figure or for sight, with the answers side by side."""
     cells = [[results.get((arm.name, seed)) for seed in seeds] for arm in claim.arms]
     tables = [
         [[dict(_measure(one, figure).rows) if one else {} for one in row] for row in cells]
-        for figure in (claim.figure, claim.sight)
+        for figure in (claim.figure, claim.sight, *claim.beside)
     ]
     said = [
         [{a.item.id: a.text for a in one.asked.answers} if one else {} for one in row]
@@ -135,10 +143,10 @@ def _samples(
     ]
     found = []
     for item in items:
-        figure, sight = (_table(item.id, table) for table in tables)
-        if figure or sight:
+        figure, sight, *beside = (_table(item.id, table) for table in tables)
+        if figure or sight or any(beside):
             texts = tuple(tuple(one.get(item.id) for one in row) for row in said)
-            found.append(Sample(item.id, item.image, figure, sight, texts))
+            found.append(Sample(item.id, item.image, figure, sight, texts, tuple(beside)))
     return found
 
 

@@ -29,6 +29,10 @@ the objects there, with any seed), since a model that sees nothing only shows wh
 blindness itself says which arm the rule leaves out, and claims of retrieval leave out all, because guessing finds \
 nothing. And where an arm could not be trained.
 
+That something costs little, or does not help, is claimed with a margin, so many points, which stands in the claim \
+before anything is run. Then -margin stands where 0 does above: such a claim holds if an arm falls behind the one \
+before it by less than the margin, by its interval and with every seed.
+
 A claim with more than two arms holds if every step of its order does."""
 
 
@@ -41,6 +45,8 @@ class Row:
     seeds: tuple[float, ...]
     sight: tuple[float, ...]
     """Of every seed; nan where it was not measured."""
+    beside: tuple[tuple[float, ...], ...] = ()
+    """Of each figure that stands beside, of every seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +83,22 @@ def outcome(claim: Claim, found: Found, samples: int = measures.SAMPLES) -> Outc
         )
     seeds = found.whole_seeds
     rows = tuple(_row(found, arm, seeds, samples) for arm in arms) if seeds else ()
-    steps = tuple(_step(found, *pair, seeds, samples) for pair in pairwise(arms)) if seeds else ()
+    steps = (
+        tuple(_step(found, *pair, seeds, samples, claim.margin) for pair in pairwise(arms))
+        if seeds
+        else ()
+    )
     reasons = [*found.faults, *_blind(claim, rows)]
     return Outcome(_word(found, steps, reasons), tuple(reasons), rows, steps)
 
 
-def step_word(mean: Interval, seeds: Sequence[float], better: int) -> Word:
-    """The rule for one step: `seeds` are the differences, `better` 1 or -1 the side that they should lie on."""
+def step_word(mean: Interval, seeds: Sequence[float], better: int, margin: float = 0.0) -> Word:
+    """The rule for one step: `seeds` are the differences, `better` 1 or -1 the side that they should lie on, `margin`
+    how far they may lie on the other."""
     low, high = sorted((mean.low * better, mean.high * better))
-    if low > 0 and all(one * better > 0 for one in seeds):
+    if low > -margin and all(one * better > -margin for one in seeds):
         return "holds"
-    return "does not hold at this scale" if high < 0 else "undecided"
+    return "does not hold at this scale" if high < -margin else "undecided"
 
 
 def _word(found: Found, steps: Sequence[Step], reasons: Sequence[str]) -> Word:
@@ -119,16 +130,20 @@ def _blind(claim: Claim, rows: Sequence[Row]) -> list[str]:
 def _row(found: Found, arm: str, seeds: Sequence[int], samples: int) -> Row:
     own = [found.measure("figure", arm, seed) for seed in seeds]
     sight = [found.measure("sight", arm, seed) for seed in seeds]
+    beside = [[found.measure(n, arm, seed) for seed in seeds] for n in range(len(found.beside))]
     mean = weighed([(1 / len(own), one) for one in own])
     return Row(
         arm,
         measures.interval(mean, found.clusters, samples=samples),
         tuple(_value(one) for one in own),
         tuple(_value(one) for one in sight),
+        tuple(tuple(_value(one) for one in figure) for figure in beside),
     )
 
 
-def _step(found: Found, worse: str, better: str, seeds: Sequence[int], samples: int) -> Step:
+def _step(
+    found: Found, worse: str, better: str, seeds: Sequence[int], samples: int, margin: float
+) -> Step:
     pairs = [
         (found.measure("figure", worse, seed), found.measure("figure", better, seed))
         for seed in seeds
@@ -138,7 +153,7 @@ def _step(found: Found, worse: str, better: str, seeds: Sequence[int], samples: 
     share = 1 / len(pairs)
     apart = weighed([one for low, high in pairs for one in ((-share, low), (share, high))])
     mean = measures.interval(apart, clusters, samples=samples)
-    word = step_word(mean, [one.value for one in each], found.figure.better)
+    word = step_word(mean, [one.value for one in each], found.figure.better, margin)
     return Step(worse, better, mean, each, word)
 
 

@@ -52,6 +52,13 @@ def reproduce(
         ),
     ] = 1.0,
     device: DeviceOption = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            help="auto, bf16 or fp32, for stages that arms do not all share. On a CPU with AMX bf16 may be faster.",
+        ),
+    ] = "auto",
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the layers first: faster steps, later start.")
     ] = False,
@@ -89,6 +96,7 @@ def reproduce(
         "scenes": scenes,
         "steps_share": steps_share,
         "device": device,
+        "precision": precision,
         "compile": compile,
         "save_every": save_every,
     }
@@ -148,4 +156,6 @@ def _command(name: str, how: dict[str, Any]) -> str:
         words += ["--steps-share", f"{how['steps_share']:g}"]
     if how["device"] != "auto":
         words += ["--device", how["device"]]
+    if how["precision"] != "auto":
+        words += ["--precision", how["precision"]]
     return shlex.join([*words, "--compile"] if how["compile"] else words)

@@ -76,6 +76,14 @@ def train(
     batch: Annotated[
         int, typer.Option("--batch", min=1, help="Examples per device at once (own data).")
     ] = 16,
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            "--beta",
+            help="Preference data: how strongly the model is held to what it was.",
+            show_default="0.1",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Another seed, another run.")] = 0,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over, whatever lies in the folder.")
@@ -135,6 +143,7 @@ def train(
                 lora,
                 qlora,
                 batch,
+                beta,
                 device,
                 devices,
                 price,
@@ -152,7 +161,9 @@ def train(
         from looksay.training.loop import train as run
 
         dtype = asked.held_in(precision, device)
-        model, stages = asked.made(recipe, data, images, size, start, chosen, batch, seed, dtype)
+        model, stages = asked.made(
+            recipe, data, images, size, start, chosen, batch, seed, dtype, beta
+        )
     stages = asked.paced(asked.chosen(asked.adapted(stages, lora, qlora), chosen, steps), rates)
     if stages[-1].data.size is not None and os.environ.get("RANK", "0") == "0":
         _whole(data, stages[-1].data)
@@ -236,6 +247,7 @@ def _plan(
     lora: bool,
     qlora: bool,
     batch: int,
+    beta: float | None,
     device: str,
     devices: int,
     price: float,
@@ -252,10 +264,10 @@ def _plan(
     if size in recipe.PUBLISHED and data != "scenes":
         outlined = recipe.outline(size)
         parts, image, tower = outlined.parts, outlined.image_tokens, outlined.tower_tokens
-        stages = asked.papers(recipe, size, asked.source_of(data, images, 0), batch, devices)
+        stages = asked.papers(recipe, size, asked.source_of(data, images, 0), batch, devices, beta)
         frozen_bytes = 2.0
     else:
-        model, stages = asked.made(recipe, data, images, size, start, chosen, batch, 0)
+        model, stages = asked.made(recipe, data, images, size, start, chosen, batch, 0, beta=beta)
         image = getattr(getattr(model, "prompter", None), "image_tokens", 0)
         parts, tower = model.parts, model.tower.tokens
     lines = planning.plan(

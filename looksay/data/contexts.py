@@ -6,15 +6,15 @@ Example: Context("9", Image(Path("000000000009.jpg")), ("Closeup of bins of food
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from looksay.data.grounding import shares
 from looksay.data.reading import Place, entries, load_json
 from looksay.data.sources import coco_captions
 from looksay.errors import InputError
-from looksay.experts.boxes import Box, clipped
+from looksay.experts.boxes import Box
 from looksay.texts.coco_objects import COCO, Vocabulary, find, present
 from looksay.types import Image
 
@@ -160,17 +160,6 @@ def _instances(path: Path) -> tuple[dict[int, tuple[Boxed, ...]], set[str]]:
             place.fail(f"category_id {category} is not among the {len(names)} 'categories'.")
         if image not in sizes:
             place.fail(f"image_id {image} is not among the {len(sizes)} 'images'.")
-        box = _shares(place, place.get(row, "bbox", list, "[x, y, width, height]"), sizes[image])
+        box = shares(place, place.get(row, "bbox", list, "[x, y, width, height]"), sizes[image])
         found.setdefault(image, []).append(Boxed(names[category], box))
     return {image: tuple(boxes) for image, boxes in found.items()}, set(names.values())
-
-
-def _shares(place: Place, box: Sequence[Any], size_px: tuple[int, int]) -> Box:
-    if len(box) != 4 or not all(type(side) in (int, float) for side in box):
-        place.fail(f"'bbox' should be [x, y, width, height] in pixels; found {box}.")
-    x, y, width, height = box
-    wide, high = size_px
-    inside = clipped((x / wide, y / high, (x + width) / wide, (y + height) / high))
-    if inside is None:
-        place.fail(f"the box {box} lies outside its picture of {wide} × {high} px.")
-    return inside

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from looksay import images
 from looksay.errors import InputError, LooksayError, UnreadablePhoto
@@ -40,7 +40,8 @@ class Examples:
         self._examples = examples
         self.size: int | None = len(examples)
         told = [(e.id, [(m.role, m.text) for m in e.conversation.messages]) for e in examples]
-        self.fingerprint = named("Examples", told)
+        worse = [e.truth["rejected"] for e in examples if "rejected" in e.truth]
+        self.fingerprint = named("Examples", told, *([worse] if worse else []))
 
     def example(self, index: int) -> Example:
         return self._examples[index]
@@ -59,6 +60,44 @@ class Part:
 
     def example(self, index: int) -> Example:
         return self._source.example(self._start + index)
+
+
+class Noted:
+    """The examples of another source with more in the truth of each. Example: Noted(pairs, beta=0.2)."""
+
+    def __init__(self, source: Source, **facts: Any) -> None:
+        self._source, self._facts = source, facts
+        self.size = source.size
+        self.fingerprint = named("Noted", sorted(facts.items()), source.fingerprint)
+
+    def example(self, index: int) -> Example:
+        example = self._source.example(index)
+        return replace(example, truth={**example.truth, **self._facts})
+
+
+class Pictured:
+    """The examples of another source with other pictures: what `change` makes of each.
+
+    `how` says what that is, for the fingerprint; `change` goes to other processes, so it is no lambda.
+    """
+
+    def __init__(self, source: Source, change: Callable[[Picture], Picture], how: str) -> None:
+        self._source, self._change = source, change
+        self.size = source.size
+        self.fingerprint = named("Pictured", how, source.fingerprint)
+
+    def example(self, index: int) -> Example:
+        example = self._source.example(index)
+        return replace(example, conversation=pictured(example.conversation, self._change))
+
+
+def pictured(conversation: Conversation, change: Callable[[Picture], Picture]) -> Conversation:
+    """The conversation with what `change` makes of each of its pictures."""
+    messages = tuple(
+        replace(m, parts=tuple(change(p) if isinstance(p, Picture) else p for p in m.parts))
+        for m in conversation.messages
+    )
+    return replace(conversation, messages=messages)
 
 
 class FirstTurns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from looksay.data.dataset import Source
@@ -10,12 +11,20 @@ from looksay.data.reading import load_json
 from looksay.errors import InputError, plainly
 
 EXPECTED = (
-    "Expected: scenes; LLaVA's JSON (a list of conversations) or JSON Lines; COCO captions; VQA questions "
-    "with their annotations beside them; NLVR's sentences; a .tar shard or a folder of them; a folder with "
-    "ScienceQA's problems.json. See docs/data.md."
+    "Expected: scenes; LLaVA's JSON (a list of conversations) or JSON Lines; preferences (prompt, chosen, rejected) "
+    "in either; COCO captions; VQA questions "
+    "with their annotations beside them; NLVR's sentences; RefCOCO's references (.p or JSON) with instances.json beside "
+    "them; Visual Genome's regions, objects, relationships or questions; Localized Narratives; a .tar shard or a "
+    "folder of them; a folder with ScienceQA's problems.json. See docs/data.md."
 )
 LINE_BYTES = 65_536
-"""At most so much of a file's first line is read to see what it is: a whole file may be one line."""
+"""At most so much of a file is read to see what it is: a whole file may be one line."""
+_PAIRS = re.compile(r'"(?:chosen|rejected)"\s*:')
+"""A key of preference data; in a text its quotation marks would be escaped."""
+_REFERENCES = re.compile(r'\[\s*\{[^{}]*"(?:ref_id|sent_ids|sentences)"\s*:')
+_GENOME = re.compile(r'\[\s*\{[^{}\[\]]*"(?:regions|objects|relationships|qas)"\s*:')
+_NARRATIVE = re.compile(r'\{[^{}\[\]]*"dataset_id"\s*:')
+"""A key of the first entry, before any list or object in it; the entry itself may be longer than what is read."""
 
 
 def open_source(
@@ -23,10 +32,21 @@ def open_source(
 ) -> Source:
     """The examples of `data`: "scenes", or a file or folder whose content says what it is.
 
-    `images` is the folder that image names start from; `seed` is that of scenes, `split` that of scenes
-    and of ScienceQA. Raises InputError where there is nothing, or nothing known.
+    `images` is the folder that image names start from; `seed` is that of scenes, `split` that of scenes, of
+    ScienceQA and of RefCOCO. Raises InputError where there is nothing, or nothing known.
     """
-    from looksay.data.sources import coco_captions, llava_instruct, nlvr, scienceqa, vqa, webdataset
+    from looksay.data.sources import (
+        coco_captions,
+        llava_instruct,
+        localized_narratives,
+        nlvr,
+        preferences,
+        refcoco,
+        scienceqa,
+        visual_genome,
+        vqa,
+        webdataset,
+    )
 
     if data == "scenes":
         from looksay.data.sources import scenes
@@ -37,9 +57,20 @@ def open_source(
         return scienceqa.read(path, split, images)
     if path.suffix == ".tar" or path.is_dir():
         return webdataset.read(path)
-    first = _first_line(path) if path.is_file() else ""
+    if path.suffix in (".p", ".pkl"):
+        return refcoco.read(path, images, split)
+    start = _start(path) if path.is_file() else ""
+    first = start.partition("\n")[0]
     if _keys(first) >= nlvr.KEYS:
         return nlvr.read(path, images)
+    if start[:1] in ("[", "{") and _PAIRS.search(start):
+        return preferences.read(path, images)
+    if '"conversations"' not in start and _REFERENCES.match(start):
+        return refcoco.read(path, images, split)
+    if '"conversations"' not in start and _GENOME.match(start):
+        return visual_genome.read(path, images)
+    if _NARRATIVE.match(start) and path.suffix == ".jsonl":
+        return localized_narratives.read(path, images)
     if path.suffix == ".jsonl" or not path.is_file() or first[:1] == "[":
         return llava_instruct.read(path, images)
     content = load_json(path)
@@ -54,14 +85,14 @@ def open_source(
     raise InputError(f"{path} holds {found}. {EXPECTED}")
 
 
-def _first_line(path: Path) -> str:
-    """The beginning of the first line that is not blank."""
+def _start(path: Path) -> str:
+    """What a file begins with, without blank lines before it."""
     try:
         with path.open("rb") as stream:
             text = stream.read(LINE_BYTES).decode("utf-8-sig", "replace")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {plainly(error)}.") from error
-    return text.lstrip().partition("\n")[0]
+    return text.lstrip()
 
 
 def _keys(line: str) -> frozenset[str]:

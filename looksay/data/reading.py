@@ -25,14 +25,11 @@ from looksay.types import Example, Image
 def load_json(path: Path, lines: bool = False) -> Any:
     """The content of a JSON file; with `lines`, or by the suffix .jsonl, a list of one value per line.
     Raises InputError."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"There is no file {path}.{_near(path.name, path.parent)}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text (byte {error.start}).") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {plainly(error)}.") from error
+    with _opening(path):
+        try:
+            text = path.read_text("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path} is not UTF-8 text (byte {error.start}).") from error
     by_line = lines or path.suffix == ".jsonl"
     # Not splitlines: JSON may hold other separators (U+2028) as they are.
     pieces = [text] if not by_line else text.split("\n") if text else []
@@ -40,19 +37,45 @@ def load_json(path: Path, lines: bool = False) -> Any:
     for number, line in enumerate(pieces, 1):
         if len(pieces) > 1 and not line.strip():
             continue
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            row = number if by_line else error.lineno
-            hint = (
-                " Each line looks like JSON of its own: name the file .jsonl."
-                if error.msg == "Extra data" and not by_line
-                else ""
-            )
-            raise InputError(
-                f"{path} is not JSON: {error.msg} in line {row}, column {error.colno}.{hint}"
-            ) from error
+        found.append(_value(path, line, number if by_line else None))
     return found if by_line else found[0]
+
+
+def json_lines(path: Path) -> Iterator[Any]:
+    """As `load_json` by lines, but one value after the other: for files of which little is kept. Raises InputError."""
+    with _opening(path), path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise InputError(f"{path} is not UTF-8 text (line {number}).") from error
+            if text.strip():
+                yield _value(path, text, number)
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file {path}.{_near(path.name, path.parent)}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {plainly(error)}.") from error
+
+
+def _value(path: Path, text: str, line: int | None) -> Any:
+    """The JSON value of a text: that of a line, or of the whole file."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        hint = (
+            " Each line looks like JSON of its own: name the file .jsonl."
+            if error.msg == "Extra data" and line is None
+            else ""
+        )
+        raise InputError(
+            f"{path} is not JSON: {error.msg} in line {line or error.lineno}, column {error.colno}.{hint}"
+        ) from error
 
 
 def fingerprint(*paths: Path, also: object = None) -> str:

@@ -30,8 +30,11 @@ def key(fingerprint: str, item: Item, options: Options) -> str:
 
 
 def asked(item: Item) -> list[Any]:
-    """What an item asks: its messages, pictures as their digests, and its choices."""
-    return [spelled(item.conversation), list(item.choices)]
+    """What an item asks: its messages, pictures as their digests, its choices, and what was found in the pictures where
+    they carry that."""
+    found = [image.findings for image in item.conversation.images]
+    told = [[None if one is None else one.digest for one in found]] if any(found) else []
+    return [spelled(item.conversation), list(item.choices), *told]
 
 
 def data(items: Sequence[Item]) -> str:

@@ -140,7 +140,7 @@ def evaluate(
     """
     judged = hasattr(benchmark, "judge")
     check(name, benchmark, items, compat, likelihood, judge is not None)
-    if judged and judge is not None and _same(backend, judge):
+    if judged and judge is not None and same_model(backend, judge):
         raise InputError(
             f"The judge {judge.name} is the model that it would judge. Choose another: --judge MODEL"
         )
@@ -315,7 +315,7 @@ def failed(
     return Result(model, "", name, compat, Asked(tuple(items), none, 0), whole=whole or len(items))
 
 
-def _same(backend: Backend, judge: Backend) -> bool:
+def same_model(backend: Backend, judge: Backend) -> bool:
     """By fingerprint, or by the name of one server that has two."""
     plain = [one.name.replace("//localhost", "//127.0.0.1") for one in (backend, judge)]
     return judge.fingerprint == backend.fingerprint or plain[0] == plain[1]

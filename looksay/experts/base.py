@@ -5,6 +5,7 @@ Boxes are shares of the picture (`looksay.experts.boxes`). Numbers of things of 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class TextLine:
-    """Text that stands in the picture. It is data, whoever wrote it: see `verbalise.quoted`.
+    """Text that stands in the picture. It is data, whoever wrote it: see `looksay.texts.quoting`.
 
     Example: TextLine(text="NO SWIMMING", box=(0.2, 0.1, 0.7, 0.2), score=0.99).
     """
@@ -136,6 +137,11 @@ class Findings:
             found = np.repeat(runs[:, 0], runs[:, 1]).reshape(height_px, width_px)
         found.flags.writeable = False
         return found
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits for everything that was found."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 
 class Expert(Protocol):

@@ -33,3 +33,23 @@ def clipped(box: Sequence[float]) -> Box | None:
     """
     left, top, right, bottom = (min(1.0, max(0.0, float(value))) for value in box)
     return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def readable(box: Box, step: float = 0.01) -> Box:
+    """The box as few decimals hold it: its sides on multiples of `step`, as near as they can be, none shorter than one.
+
+    >>> readable((0.104, 0.2, 0.106, 0.8999)), readable((0.998, 0.5, 1.0, 0.504))
+    ((0.1, 0.2, 0.11, 0.9), (0.99, 0.5, 1.0, 0.51))
+    """
+    steps = round(1 / step)
+    left, right = _apart(box[0], box[2], steps)
+    top, bottom = _apart(box[1], box[3], steps)
+    return left, top, right, bottom
+
+
+def _apart(low: float, high: float, steps: int) -> tuple[float, float]:
+    start, end = round(low * steps), round(high * steps)
+    if start == end:
+        start = min(int((low + high) / 2 * steps), steps - 1)
+        end = start + 1
+    return start / steps, end / steps

@@ -9,7 +9,8 @@ from looksay.errors import InputError
 from looksay.experts.base import Findings, check_size
 from looksay.experts.boxes import Box
 from looksay.experts.maps import colours, palette
-from looksay.experts.verbalise import plain, quoted
+from looksay.experts.verbalise import plain
+from looksay.texts.quoting import quoted
 
 MIN_SIDE_PX = 800
 """Smaller pictures are enlarged, so that names can be read."""

@@ -6,7 +6,7 @@ Shapes: B rows, V words of the vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -155,14 +155,16 @@ def stream_one(
 
 
 @contextmanager
-def resting(model: nn.Module) -> Iterator[None]:
+def resting(
+    model: nn.Module, graphless: Callable[[], AbstractContextManager[Any]] = torch.inference_mode
+) -> Iterator[None]:
     """The model in evaluation mode and without a graph, then each of its modules in the mode that it was in: what a
-    stage has frozen rests anyway."""
+    stage has frozen rests anyway. `graphless` torch.no_grad: for weights in shards, which are gathered for good."""
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False
     try:
-        with torch.inference_mode():
+        with graphless():
             yield
     finally:
         for module in training:

@@ -1,7 +1,7 @@
 """How likely a model finds given answers: what papers rank closed answers by (BLIP, section 5.3; ALBEF,
 section 4; the multiple-choice harnesses).
 
-Shapes: B choices, T ids in a row, D width, V vocabulary, A ids of an answer.
+Shapes: B rows (choices), T ids in a row, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from looksay.models.batching import IGNORE, learned_mask, pad
+from looksay.models.batching import IGNORE, Batch, pad
+from looksay.models.losses import row_log_likelihoods
 from looksay.types import Conversation, Example, Message
 
 
@@ -36,10 +37,12 @@ def log_likelihoods(model: Any, conversation: Conversation, choices: Sequence[st
         # Earlier answers of the talk are labelled too; only the last one is asked about.
         rows.append(replace(row, labels=[IGNORE] * said + row.labels[said:]))
     batch = pad(rows, model.tokenizer.pad_token_id or 0).to(model.device)
-    mask_BT = learned_mask(batch.labels_BT, batch.segments_BT)
-    hidden_AD: Tensor = model.hidden(batch)[:, :-1][mask_BT]
-    scores_AV = model.language.logits(hidden_AD).float().log_softmax(-1)
-    each_A = scores_AV.gather(1, batch.labels_BT[:, 1:][mask_BT][:, None])[:, 0]
-    total_B = torch.zeros(len(rows), device=each_A.device)
-    total_B.index_add_(0, mask_BT.nonzero()[:, 0], each_A)
-    return [float(value) for value in total_B]
+    return [float(value) for value in of_labels(model, batch)]
+
+
+def of_labels(model: Any, batch: Batch) -> Tensor:
+    """Log-likelihood of the labelled ids of each row, B (nats), with its gradient."""
+    weight_VD, bias_V = model.language.head
+    return row_log_likelihoods(
+        model.hidden(batch), weight_VD, batch.labels_BT, batch.segments_BT, bias_V
+    )

@@ -38,15 +38,48 @@ def token_loss(
     hidden_ND = hidden_BTD[:, :-1][mask_BT]
     if labels_N.numel() == 0:
         return hidden_BTD.float().sum() * 0.0
-    if chunk is None:
-        room = 2**22 if hidden_BTD.device.type == "cpu" else 2**25
-        chunk = max(16, room // weight_VD.shape[0])
-    kind = hidden_BTD.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_ND.dtype
+    chunk = chunk or _chunk(weight_VD)
+    dtype = _dtype(hidden_ND)
     return cast(
         Tensor,
         _ChunkedCrossEntropy.apply(hidden_ND, weight_VD, bias_V, labels_N, chunk, dtype, smoothing),
     )
+
+
+def row_log_likelihoods(
+    hidden_BTD: Tensor,
+    weight_VD: Tensor,
+    labels_BT: Tensor,
+    segments_BT: Tensor,
+    bias_V: Tensor | None = None,
+    chunk: int | None = None,
+) -> Tensor:
+    """Log-likelihood of the labelled ids of each row, B, in nats, at least fp32: a sum, not a mean.
+
+    Labels and chunks as of `token_loss`. What a sum weighs is not known before it is complete, so the backward pass
+    makes the logits of each chunk again.
+    """
+    mask_BT = learned_mask(labels_BT, segments_BT)
+    hidden_ND, labels_N = hidden_BTD[:, :-1][mask_BT], labels_BT[:, 1:][mask_BT]
+    chunk = chunk or _chunk(weight_VD)
+    each_N = cast(
+        Tensor,
+        _ChunkedLogLikelihood.apply(
+            hidden_ND, weight_VD, bias_V, labels_N, chunk, _dtype(hidden_ND)
+        ),
+    )
+    return each_N.new_zeros(len(labels_BT)).index_add(0, mask_BT.nonzero()[:, 0], each_N)
+
+
+def _chunk(weight_VD: Tensor) -> int:
+    room = 2**22 if weight_VD.device.type == "cpu" else 2**25
+    return max(16, room // len(weight_VD))
+
+
+def _dtype(hidden: Tensor) -> torch.dtype:
+    """What logits are computed in."""
+    kind = hidden.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -76,9 +109,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             for start in range(0, count, chunk):
                 span = slice(start, start + chunk)
                 hidden = hidden_ND[span].to(dtype)
-                logits_NV = (hidden @ weight.t()).to(wide)
-                if bias_V is not None:
-                    logits_NV += bias_V
+                logits_NV = _logits(hidden, weight, bias_V, wide)
                 wanted_N1 = labels_N[span, None]
                 log_sum_N1 = logits_NV.logsumexp(1, keepdim=True)
                 right_N1 = (1 - smoothing) * logits_NV.gather(1, wanted_N1)
@@ -113,6 +144,74 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grads = tuple(None if g is None else g * grad.to(g.dtype) for g in ctx.saved_tensors)
         return (*grads, None, None, None, None)
+
+
+class _ChunkedLogLikelihood(torch.autograd.Function):
+    """Log-likelihood of each label, N; of the logits only their log-sums are kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        labels_N: Tensor,
+        chunk: int,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        wide = torch.promote_types(torch.float32, dtype)
+        found_N = torch.empty(len(labels_N), dtype=wide, device=hidden_ND.device)
+        log_sum_N = torch.empty_like(found_N)
+        with torch.autocast(hidden_ND.device.type, enabled=False):
+            weight = weight_VD.to(dtype)
+            for start in range(0, len(labels_N), chunk):
+                span = slice(start, start + chunk)
+                logits_NV = _logits(hidden_ND[span], weight, bias_V, wide)
+                log_sum_N[span] = logits_NV.logsumexp(1)
+                right_N = logits_NV.gather(1, labels_N[span, None])[:, 0]
+                found_N[span] = right_N - log_sum_N[span]
+        ctx.save_for_backward(hidden_ND, weight_VD, bias_V, labels_N, log_sum_N)
+        ctx.chunk, ctx.dtype = chunk, dtype
+        return found_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_N: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_ND, weight_VD, bias_V, labels_N, log_sum_N = ctx.saved_tensors
+        wants_h, wants_w, wants_b = ctx.needs_input_grad[:3]
+        wide = log_sum_N.dtype
+        grad_h = torch.empty_like(hidden_ND) if wants_h else None
+        grad_w = torch.zeros_like(weight_VD, dtype=wide) if wants_w else None
+        grad_b = torch.zeros_like(bias_V, dtype=wide) if wants_b else None
+        with torch.autocast(hidden_ND.device.type, enabled=False):
+            weight = weight_VD.to(ctx.dtype)
+            for start in range(0, len(labels_N), ctx.chunk):
+                span = slice(start, start + ctx.chunk)
+                logits_NV = _logits(hidden_ND[span], weight, bias_V, wide)
+                own_N1 = grad_N[span, None].to(wide)
+                grad_NV = logits_NV.sub_(log_sum_N[span, None]).exp_().mul_(-own_N1)
+                grad_NV.scatter_add_(1, labels_N[span, None], own_N1)
+                if grad_b is not None:
+                    grad_b += grad_NV.sum(0)
+                narrow = grad_NV.to(ctx.dtype)
+                if grad_h is not None:
+                    grad_h[span] = narrow @ weight
+                if grad_w is not None:
+                    grad_w += narrow.t() @ hidden_ND[span].to(ctx.dtype)
+        return (
+            grad_h,
+            None if grad_w is None else grad_w.to(weight_VD.dtype),
+            None if grad_b is None else grad_b.to(bias_V.dtype),
+            *(None, None, None),
+        )
+
+
+def _logits(
+    hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, wide: torch.dtype
+) -> Tensor:
+    """Computed in the weight's precision, given in a wider one."""
+    logits_NV = (hidden_ND.to(weight_VD.dtype) @ weight_VD.t()).to(wide)
+    return logits_NV if bias_V is None else logits_NV + bias_V
 
 
 def full_loss(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from looksay.errors import InputError
-from looksay.models import batching
+from looksay.models import batching, likelihood, preference
 from looksay.models.batching import IGNORE, Batch
 from looksay.models.decoding import Answer, Transcript, answer_all, stream_one
 from looksay.models.grounding import grounding_loss, named_places
@@ -36,8 +36,8 @@ class Spliced(nn.Module):
     """tower → connector → language model, named by `family`.
 
     `template` is the prompt form that the model was trained with: None for the tokenizer's own chat
-    template, or a published one ("v1"). Objectives: "lm"; "recognise" where the tower has it; "ground"
-    where the data say what lies where.
+    template, or a published one ("v1"). Objectives: "lm"; "preference" where the data are pairs of answers;
+    "recognise" where the tower has it; "ground" where the data say what lies where.
     """
 
     family: str
@@ -115,10 +115,11 @@ class Spliced(nn.Module):
 
         `template` None: the model's own. Raises InputError where the example cannot be learned from.
         """
+        write = partial(self.prompter.encode, template=template or self.template)
+        if preference.alone(objectives):
+            return preference.encode(example, write, self.pixels)
         if "lm" in objectives:
-            found = self.prompter.encode(
-                example.conversation, self.pixels, template or self.template
-            )
+            found = write(example.conversation, self.pixels)
         else:
             found = pictures_alone(example, self.pixels)
         targets: dict[str, Tensor] = {}
@@ -129,7 +130,10 @@ class Spliced(nn.Module):
         return batching.Sequence(found.ids, found.labels, found.pixels, found.keys, targets)
 
     def forward(self, batch: Batch, objectives: Collection[str] = ("lm",)) -> dict[str, Tensor]:
-        """Mean losses by objective; those of "recognise" are named "recognise/…"."""
+        """Mean losses by objective; those of "recognise" are named "recognise/…", figures beside that of
+        "preference" "preference/…"."""
+        if preference.alone(objectives):
+            return preference.losses(self.likelihoods(batch), batch.targets, objectives)
         losses: dict[str, Tensor] = {}
         if "recognise" in objectives and batch.pixels_ICHW is not None:
             found = recogniser(self.tower).losses(batch.pixels_ICHW, batch.targets)
@@ -147,6 +151,11 @@ class Spliced(nn.Module):
                 self.hidden(batch), weight_VD, batch.labels_BT, batch.segments_BT, bias_V
             )
         return losses
+
+    def likelihoods(self, pairs: Batch) -> Tensor:
+        """Log-likelihoods (nats) of the chosen and of the rejected answer of each pair, 2E."""
+        answers = preference.unfolded(pairs, self._features(pairs))
+        return likelihood.of_labels(self, answers).unflatten(0, (2, -1))
 
     def _word(self, name: str) -> list[int]:
         """A name as it stands in the middle of a text."""

@@ -16,9 +16,11 @@ from looksay.data.dataset import FirstTurns
 from looksay.data.opening import open_source
 from looksay.errors import InputError, UnknownName
 from looksay.models import checkpoint
+from looksay.models.preference import BETA
 from looksay.training import optim
 from looksay.training.recipes import _published
 from looksay.training.recipes._small import SIZES
+from looksay.training.reference import untaught
 from looksay.training.stages import Stage
 
 
@@ -32,10 +34,16 @@ def made(
     batch: int,
     seed: int,
     dtype: torch.dtype | None = None,
+    beta: float | None = None,
 ) -> tuple[Any, list[Stage]]:
     """The model to begin with, and the stages of the recipe for this data: all, or from a trained model all
-    but those that stand for what is downloaded (which are gone on with where they are named)."""
+    but those that stand for what is downloaded (which are gone on with where they are named). From preference data a
+    trained model learns by a stage of its own (`beta`: how strongly it is held to what it was)."""
     _sized(recipe, data, size)
+    if data == "scenes" and beta is not None:
+        raise InputError(
+            "--beta is for preference data, which looksay prefer makes of scenes: looksay prefer -h"
+        )
     torch.manual_seed(seed)  # a new connector is the same one in every process, and next time
     if data == "scenes":
         model, stages = recipe.scenes(size, seed)
@@ -45,8 +53,9 @@ def made(
                 stages = [s for s in stages if s.name not in ("tower", "language")]
         return model, stages
     source = source_of(data, images, seed)
+    pairs = _pairs(source, data, start, beta)
     if size in recipe.PUBLISHED:
-        stages = papers(recipe, size, source, batch)
+        stages = papers(recipe, size, source, batch, beta=beta)
         model = recipe.PUBLISHED[size]() if start is None else _loaded(start, dtype)
     else:
         model, stages = recipe.scenes(size, seed)
@@ -54,7 +63,45 @@ def made(
         own = getattr(recipe, "own", partial(_published.like, stages, model.parts))
         stages = own(source, fresh=start is None, examples=batch)
         model = model if start is None else _loaded(start, dtype)
+        if pairs:
+            stages = [_preferring(stages, source, batch, beta, small=True)]
+    if pairs and not hasattr(model, "likelihoods"):
+        raise InputError(untaught(model))
     return model, stages
+
+
+def _preferring(
+    stages: list[Stage], source: Any, batch: int, beta: float | None, **how: Any
+) -> Stage:
+    """The stage for preference data: it trains what the last of `stages`, those for single answers, does."""
+    return _published.prefer(
+        source,
+        list(stages[-1].trains),
+        examples=batch,
+        template=stages[-1].template,
+        beta=BETA if beta is None else beta,
+        **how,
+    )
+
+
+def paired(source: Any) -> bool:
+    """Whether a source holds preference data."""
+    return "rejected" in source.example(0).truth
+
+
+def _pairs(source: Any, data: str, start: str | None, beta: float | None) -> bool:
+    """Whether the data are preferences. Raises InputError where nothing is there that could prefer."""
+    pairs = paired(source)
+    if pairs and start is None:
+        raise InputError(
+            f"{data} holds pairs of answers, from which a model learns that answers already. Name it: --from FOLDER "
+            "(or mini)."
+        )
+    if beta is not None and not pairs:
+        raise InputError(
+            f"--beta is for preference data (prompt, chosen, rejected); {data} holds none."
+        )
+    return pairs
 
 
 def held_in(precision: str, device: str) -> torch.dtype | None:
@@ -99,14 +146,22 @@ def card(data: str, stages: list[Stage], size: str, recipe: Any) -> dict[str, An
 
 
 def papers(
-    recipe: Any, size: str, source: Any, batch: int, devices: int | None = None
+    recipe: Any,
+    size: str,
+    source: Any,
+    batch: int,
+    devices: int | None = None,
+    beta: float | None = None,
 ) -> list[Stage]:
-    """The published stages of a size, on a source of one's own; processes as torchrun started them, unless given."""
+    """The published stages of a size, on a source of one's own, or that for preference data; processes as torchrun
+    started them, unless given."""
     found = devices or int(os.environ.get("WORLD_SIZE", "1"))
     sized = {"size": size} if "size" in signature(recipe.paper).parameters else {}
     stages: list[Stage] = recipe.paper(
         FirstTurns(source), source, devices=found, examples_per_device=batch, **sized
     )
+    if paired(source):
+        return [_preferring(stages, source, batch, beta, small=False, devices=found)]
     return stages
 
 

@@ -13,7 +13,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP = 900, 420, 60, 30
 
 def draw(records: Sequence[Mapping[str, Any]]) -> str:
     """An SVG of the log's records (see looksay.training.log); stages follow each other, divided by
-    lines, and the losses' axis is logarithmic."""
+    lines, and the losses' axis is logarithmic: what is anywhere below 0 (a reward) is left out."""
     starts: dict[str, int] = {}
     end = 0
     for record in records:
@@ -26,6 +26,8 @@ def draw(records: Sequence[Mapping[str, Any]]) -> str:
             if value > 0 and math.isfinite(value):
                 at = starts[record["stage"]] + record["step"]
                 lines.setdefault(name, []).append((at, math.log10(value)))
+    below = {name for r in records for name, value in r["losses"].items() if value < 0}
+    lines = {name: points for name, points in lines.items() if name not in below}
     heights = [y for points in lines.values() for _, y in points] or [0.0]
     low, high = min(heights), max(heights)
     high = max(high, low + 0.1)

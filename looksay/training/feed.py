@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from looksay.data.dataset import Shuffled
 from looksay.errors import InputError
 from looksay.models.batching import Batch, Sequence, collate, fit
+from looksay.models.preference import CHOSEN
 from looksay.training.encoding import Encode, Encoder, encoder
 from looksay.training.stages import Stage
 
@@ -132,7 +133,7 @@ class Feed:
                     waiting.append((drawn, self._checked(encoder.take(), drawn)))
                     drawn += 1
                 rows, used = self._rows(waiting, each)
-                batches.append(self._feed(rows))
+                batches.append(fed(rows, self._pad_id))
                 waiting = [item for i, item in enumerate(waiting) if i not in used]
             yield batches, Position(drawn, tuple(number for number, _ in waiting))
 
@@ -145,7 +146,8 @@ class Feed:
 
     def _checked(self, sequence: Sequence, number: int) -> Sequence:
         stage, length = self._stage, len(sequence.ids)
-        if length > stage.max_length and stage.overlong == "cut":
+        pair = CHOSEN in sequence.targets  # of which a cut would leave one side
+        if length > stage.max_length and stage.overlong == "cut" and not pair:
             # LLaVA cuts after the images stand in the text (llava_arch.py), at 2,048 by default.
             kept = sequence.ids[: stage.max_length]
             if self._image_id not in sequence.ids[stage.max_length :]:
@@ -190,18 +192,20 @@ class Feed:
                 rows.append([i])
         return [[waiting[i][1] for i in row] for row in rows], {i for row in rows for i in row}
 
-    def _feed(self, rows: list[list[Sequence]]) -> Fed:
-        batch = collate(rows, self._pad_id)
-        keys = tuple(key for row in rows for s in row for key in s.keys)
-        images = sum(len(s.pixels) for row in rows for s in row)
-        return Fed(
-            batch=batch,
-            keys=keys,
-            examples=sum(len(row) for row in rows),
-            images=images,
-            learned=batch.learned,
-            tokens=sum(len(s.ids) for row in rows for s in row),
-        )
+
+def fed(rows: list[list[Sequence]], pad_id: int = 0) -> Fed:
+    """The batch of these rows."""
+    batch = collate(rows, pad_id)
+    keys = tuple(key for row in rows for s in row for key in s.keys)
+    images = sum(len(s.pixels) for row in rows for s in row)
+    return Fed(
+        batch=batch,
+        keys=keys,
+        examples=sum(len(row) for row in rows),
+        images=images,
+        learned=batch.learned,
+        tokens=sum(len(s.ids) for row in rows for s in row),
+    )
 
 
 def _ids(waiting: list[tuple[int, Sequence]]) -> int:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from looksay.errors import InputError
+from looksay.models.batching import Batch
 from looksay.training.cache import Features
 from looksay.training.feed import Fed
 from looksay.training.stages import Stage
@@ -44,19 +45,17 @@ class Gradients:
         self._device, self._world = accelerator.device, accelerator.num_processes
 
     def add(self, feds: Sequence[Fed], sums: Sums) -> None:
-        """Of one step; `sums` takes in what the log tells. Raises InputError where there is no loss."""
+        """Of one step; `sums` takes in what the log tells: losses, and figures beside them, which have no gradient.
+        Raises InputError where there is no loss."""
         stage = self._stage
         totals = self._totals(feds)
         for place, fed in enumerate(feds):
-            batch = fed.batch.to(self._device)
             last = place == len(feds) - 1
             # Shards are summed at once: whole gradients would not fit.
             shared = self._world > 1 and not last and not self._sharded
             with self._accelerator.no_sync(self._module) if shared else nullcontext():
-                with self._autocast():
-                    if self._kept is not None and fed.images:
-                        features_IND = self._kept.of(fed, self._device)
-                        batch = replace(batch, pixels_ICHW=None, features_IND=features_IND)
+                with self.autocast():
+                    batch = self.ready(fed)
                     losses: dict[str, Tensor] = self._module(batch, objectives=stage.objectives)
                 if not losses:
                     asked = ", ".join(stage.objectives)
@@ -85,7 +84,15 @@ class Gradients:
         whole = self._accelerator.reduce(whole, reduction="sum")
         return {"lm": whole[0].clamp(min=1).float(), "": whole[1].clamp(min=1).float()}
 
-    def _autocast(self) -> AbstractContextManager[Any]:
+    def ready(self, fed: Fed) -> Batch:
+        """A batch on the device, with the features that are kept of its pictures."""
+        batch = fed.batch.to(self._device)
+        if self._kept is None or not fed.images:
+            return batch
+        features_IND = self._kept.of(fed, self._device)
+        return replace(batch, pixels_ICHW=None, features_IND=features_IND)
+
+    def autocast(self) -> AbstractContextManager[Any]:
         if self._precision is torch.float32:
             return nullcontext()
         context: AbstractContextManager[Any] = torch.autocast(self._device.type, self._precision)

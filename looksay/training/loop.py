@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from looksay.errors import InputError
-from looksay.models import checkpoint
+from looksay.models import checkpoint, preference
 from looksay.models.adapters import merge
 from looksay.models.batching import Batch
 from looksay.models.batching import Sequence as Encoded
 from looksay.models.fingerprint import fingerprint
-from looksay.training import adapters, optim, sharding, state
+from looksay.training import adapters, optim, reference, sharding, state
 from looksay.training.cache import Features, fresh
 from looksay.training.feed import Feed, Position
 from looksay.training.gradients import Gradients
@@ -215,7 +215,9 @@ class _Run:
                 kept.to(self.device)
         else:
             self.model.to(self.device)
-        optimizer = optim.optimizer(cast(Trainable, self.model).parts, learning, stage)
+        optimizer = optim.optimizer(
+            cast(Trainable, self.model).parts, learning, stage, self.precision
+        )
         if start.optimizer and start.step:
             split = sharding.split_state(start.optimizer, optimizer) if self.shard else None
             optimizer.load_state_dict(split or start.optimizer)
@@ -225,12 +227,30 @@ class _Run:
         log.stage(stage.name, stage.steps, start.step, optim.summary(self.model, learning))
         sums = Sums.of(start.pending[self.rank] if start.step and start.pending else {})
         began = time.monotonic()
-        encode = cast(Trainable, self.model).encode
+        encode = partial(
+            cast(Trainable, self.model).encode,
+            template=stage.template,
+            objectives=stage.objectives,
+        )
+        gradients = Gradients(
+            prepared,
+            stage,
+            self.accelerator,
+            self.precision,
+            kept=kept,
+            sharded=self.shard,
+        )
+        if preference.alone(stage.objectives):
+            facts = [[digest for digest, _ in self.plan[: number + 1]], self.origin]
+            reader = reference.Reader(inner, encode, gradients, _pad_id(self.model), workers)
+            data = reader.referenced(stage, self.out, facts, self.accelerator, bool(start.step))
+            stage = replace(stage, data=data)
+        stepped = time.monotonic()
         position = start.positions[self.rank] if start.positions else Position()
         with (
             Feed(
                 stage,
-                partial(encode, template=stage.template, objectives=stage.objectives),
+                encode,
                 seed=self.seed * 101 + number,
                 rank=self.rank,
                 world=self.world,
@@ -241,14 +261,6 @@ class _Run:
             ) as feed,
             prepared_layers(inner, stage.checkpoint_activations, self.compile),
         ):
-            gradients = Gradients(
-                prepared,
-                stage,
-                self.accelerator,
-                self.precision,
-                kept=kept,
-                sharded=self.shard,
-            )
             fed_steps = iter(feed)
             for step in range(start.step, stage.steps):
                 feds, position = next(fed_steps)
@@ -262,7 +274,8 @@ class _Run:
                 done = step + 1
                 if done % self.log_every == 0 or done == stage.steps:
                     elapsed = time.monotonic() - began
-                    left_s = elapsed / (done - start.step) * (stage.steps - done)
+                    each_s = (time.monotonic() - stepped) / (done - start.step)
+                    left_s = each_s * (stage.steps - done)
                     self._record(stage, done, sums, optimizer, log, start.seconds + elapsed, left_s)
                     sums = Sums()
                 # Before a gate, too: a stage that it holds back can then be trained for longer.
@@ -395,6 +408,8 @@ class _Run:
             checkpoint.save(self.model, self.out / stage.name, **_card(card, [stage], self.seed))
             log.draw()
         found = self._save(stage, number + 1, 0, None, None, Sums(), log, self.seconds)
+        if self.main:
+            (self.out / state.REFERENCE).unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()
         return replace(found, weights={})
 

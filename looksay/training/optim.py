@@ -87,9 +87,13 @@ class Together:
 
 
 def optimizer(
-    parts: Mapping[str, nn.Module], learning: Mapping[str, list[nn.Parameter]], stage: Stage
+    parts: Mapping[str, nn.Module],
+    learning: Mapping[str, list[nn.Parameter]],
+    stage: Stage,
+    dtype: torch.dtype = torch.float32,
 ) -> Optimizer:
-    """AdamW with one learning rate per part; what has fewer than two dimensions does not decay.
+    """AdamW with one learning rate per part; what has fewer than two dimensions does not decay. `dtype` is what the
+    run computes in.
 
     With `stage.optimizer` muon, the matrices of stacked layers go to Muon instead, scaled so that the
     same learning rates serve (Liu et al., arXiv 2502.16982, section 2.2).
@@ -117,7 +121,7 @@ def optimizer(
                     groups[hidden].append({"params": chosen, **group})
     each: list[torch.optim.Optimizer] = []
     if groups[True]:
-        each.append(Muon(groups[True], lr=0.0))
+        each.append(Muon(groups[True], lr=0.0, dtype=dtype))
     if groups[False]:
         each.append(torch.optim.AdamW(groups[False], lr=0.0, betas=stage.betas, fused=True))
     return Together(*each) if len(each) > 1 else cast(Optimizer, each[0])

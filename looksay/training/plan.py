@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from looksay.errors import UnknownName
+from looksay.models.preference import PREFERENCE
 from looksay.training.layers import stacked
 from looksay.training.sharding import GATHERED
 from looksay.training.stages import Stage
@@ -122,6 +123,8 @@ def _line(
     each = text_tokens + image_tokens
     if set(stage.objectives) <= WORDLESS:
         each = 0
+    if PREFERENCE in stage.objectives:
+        each *= 2  # both answers, each with all that they follow
     examples = stage.examples_per_batch or max(1, stage.tokens_per_batch // max(1, each))
     rows = examples * each if stage.examples_per_batch else stage.tokens_per_batch
     ids = rows if each else 0

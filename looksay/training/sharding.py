@@ -57,7 +57,11 @@ class Shards:
 
     def __init__(self, whole: nn.Module, device: torch.device, precision: torch.dtype) -> None:
         from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+        from torch.distributed.fsdp import (
+            MixedPrecisionPolicy,
+            fully_shard,
+            register_fsdp_forward_method,
+        )
 
         self.whole, self.module = whole, _again(whole)
         mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
@@ -69,6 +73,8 @@ class Shards:
         for layer in stacked(parts[GATHERED]) if GATHERED in parts else ():
             fully_shard(layer, mesh=mesh, mp_policy=policy)
         fully_shard(self.module, mesh=mesh, reshard_after_forward=False)
+        if hasattr(self.module, "likelihoods"):
+            register_fsdp_forward_method(self.module, "likelihoods")
 
     def learning(self, found: Mapping[str, list[nn.Parameter]]) -> dict[str, list[nn.Parameter]]:
         """The shards of the whole model's parameters, by part."""

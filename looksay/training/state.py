@@ -22,6 +22,8 @@ from looksay.training.stages import Stage
 FILE = "resume.pt"
 DONE = "run.json"
 LOG = "log.jsonl"
+REFERENCE = "reference.json"
+"""What a stage that learns from preferences compares with (`looksay.training.reference`)."""
 Plan = tuple[tuple[str, int], ...]
 """A digest and the number of steps of each stage."""
 
@@ -152,5 +154,5 @@ def finished(out: Path, plan: Plan, origin: str = "") -> bool:
 
 def forget(out: Path) -> None:
     """Start over: an earlier run in `out` is no longer gone on with."""
-    for name in (FILE, DONE):
+    for name in (FILE, DONE, REFERENCE):
         (out / name).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from conftest import need
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from looksay.backends import _facts_words, facts
@@ -266,10 +269,23 @@ def test_lines_that_are_not_quoted(line):
     assert '"' not in _facts_words.sentence(measured(text=[line]))
 
 
-def test_quotes_inside_a_quotation_are_turned():
-    assert "\"The 'Kittiwake' inn\"" in _facts_words.sentence(
-        measured(text=[quote('The "Kittiwake" inn')])
-    )
+@pytest.mark.parametrize("text", ['The "Kittiwake" inn', "The “Kittiwake”\u200b inn"])
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_quotes_inside_a_quotation_are_turned(text, language):
+    said = _facts_words.sentence(measured(text=[quote(text)]), language)
+    assert "\"The 'Kittiwake' inn\"" in said
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(st.sampled_from('ZX "“”„«»「」\u200b\u202e.:'), max_size=30), max_size=3))
+def test_no_line_of_a_picture_leaves_its_quotation_marks(texts):
+    """Our own words have neither Z nor X, so none may stand outside of marks."""
+    for language in ("en", "ko"):
+        said = _facts_words.sentence(measured(text=[quote(text) for text in texts]), language)
+        assert said.count('"') % 2 == 0
+        assert said.count('"') <= 2 * len(texts)
+        assert not set(re.sub('"[^"]*"', "", said)) & set("ZX“”„«»「」")
+        assert not set(said) & set("“”„«»「」\u200b\u202e")
 
 
 def test_the_example_pictures_are_what_the_script_draws(tmp_path):

@@ -15,8 +15,8 @@ pytest.importorskip("numpy", reason="no numpy: no intervals")
 
 from claims.made import FIGURE, NAME, Rights, claim, found, right
 
-from looksay.claims import page, results
-from looksay.claims.base import Reported, Source
+from looksay.claims import base, page, results
+from looksay.claims.base import Figure, Reported, Source
 from looksay.claims.results import Found, Named
 from looksay.claims.verdict import outcome, step_word
 from looksay.errors import InputError
@@ -54,6 +54,64 @@ def test_where_less_is_better_the_claimed_side_is_the_other() -> None:
     less = Named(*FIGURE, -1, 100.0)
     assert word(CLEAR, figure=less) == "does not hold at this scale"
     assert word({"bad": CLEAR["good"], "good": CLEAR["bad"]}, figure=less) == "holds"
+
+
+MARGIN_AT_3 = [
+    (-2.9, 1.0, [-1.0, 0.5], "holds"),
+    (-2.9, -0.1, [-1.0, -2.0], "holds"),
+    (4.0, 9.0, [5.0, 7.0], "holds"),
+    (-3.0, 1.0, [-1.0, 0.5], "undecided"),
+    (-2.9, 1.0, [-3.1, 0.5], "undecided"),
+    (-9.0, -3.1, [-4.0, -5.0], "does not hold at this scale"),
+    (-9.0, -3.0, [-4.0, -5.0], "undecided"),
+]
+
+
+@pytest.mark.parametrize(("low", "high", "seeds", "expected"), MARGIN_AT_3)
+@pytest.mark.parametrize("better", [1, -1])
+def test_with_a_margin_an_arm_may_fall_so_far_behind(
+    low: float, high: float, seeds: list[float], expected: str, better: int
+) -> None:
+    low, high = sorted((low * better, high * better))
+    mean = Interval((low + high) / 2, low, high, 10, 10)
+    assert step_word(mean, [one * better for one in seeds], better, 3.0) == expected
+
+
+def test_costs_little_holds_within_the_margin_and_nowhere_else() -> None:
+    equal: Rights = {"dear": [right(100, 4000)] * 2, "cheap": [right(99, 4000)] * 2}
+    # Either is right about the scenes that the other is wrong about.
+    turns = [[float(number // 2 % 2 == side) for number in range(40)] for side in (0, 1)]
+    few: Rights = {"dear": [turns[0]] * 2, "cheap": [turns[1]] * 2}
+    lost: Rights = {"dear": CLEAR["good"], "cheap": CLEAR["bad"]}
+    gained: Rights = {"dear": CLEAR["bad"], "cheap": CLEAR["good"]}
+
+    def with_margin(rights: Rights, margin: float) -> str:
+        return outcome(claim(*rights, margin=margin), found(rights)).word
+
+    assert with_margin(equal, 3) == "holds"
+    assert with_margin(equal, 0) != "holds"
+    assert with_margin(gained, 3) == "holds"
+    assert with_margin(lost, 3) == "does not hold at this scale"
+    assert with_margin(lost, 40) == "holds"
+    assert with_margin(few, 3) == "undecided"  # forty questions tell too little
+
+
+def test_two_blind_arms_are_no_equal_ones() -> None:
+    same: Rights = {"dear": [right(100, 4000)] * 2, "cheap": [right(100, 4000)] * 2}
+    blind = {"dear": [5.0, 5.0], "cheap": [5.0, 5.0]}
+    assert outcome(claim(*same, margin=3), found(same)).word == "holds"
+    assert outcome(claim(*same, margin=3), found(same, blind)).word == "undecided"
+
+
+def test_a_margin_stands_in_the_list_and_on_the_page(tmp_path: Path) -> None:
+    close = claim("dear", "cheap", margin=3)
+    assert page.order(close) == "dear - 3 < cheap"
+    assert page.order(claim()) == "bad < good"
+    text = page.markdown({NAME: close}, tmp_path)
+    assert "Margin: 3 points. Claimed: dear - 3 < cheap." in text
+    assert page.listed(NAME, close)["margin"] == 3
+    with pytest.raises(InputError, match="margin of -1"):
+        base.check(NAME, claim(margin=-1))
 
 
 @pytest.mark.parametrize(
@@ -229,3 +287,31 @@ def test_the_page_has_the_papers_figures_beside_ours_and_says_what_was_not_run(
     assert "[A paper](https://arxiv.org/abs/1), table 8 (second-hand)" in text
     results.save(found(CLEAR, {"bad": [1.0, 1.0]}), tmp_path)
     assert "Verdict: **undecided**: bad is blind" in page.markdown(claims, tmp_path)
+
+
+def test_figures_beside_are_kept_and_told_without_a_verdict(tmp_path: Path) -> None:
+    """Lengths: 10 words of the one arm, 20 and 30 of the other."""
+    whole = found(CLEAR)
+    lengths = (((10.0, 1.0), (10.0, 1.0)), ((20.0, 1.0), (30.0, 1.0)))
+    longer = replace(
+        whole,
+        beside=(Named("words", "", 0, 1.0),),
+        samples=tuple(
+            replace(one, beside=(lengths if one.sight else None,)) for one in whole.samples
+        ),
+    )
+    about = claim(beside=(Figure("words"),))
+    path = results.save(longer, tmp_path)
+    assert results.load(path) == longer
+    assert outcome(about, longer).word == outcome(about, whole).word == "holds"
+    row = page.record(NAME, about, longer, outcome(about, longer))
+    assert [arm["beside"] for arm in row["arms"]] == [[[10.0, 10.0]], [[20.0, 30.0]]]
+    told = "\n".join(page.lines(row, about))
+    assert "object recall 90.0, 90.0   words 20.0, 30.0" in told
+    text = page.markdown({NAME: about}, tmp_path)
+    assert "| object recall, by seed | words, by seed |" in text
+    assert "| 90.0, 90.0 | 20.0, 30.0 |" in text
+    # A claim that got a figure beside it since is told as it was run.
+    results.save(whole, tmp_path)
+    assert "words" not in page.markdown({NAME: about}, tmp_path)
+    assert b"beside" not in gzip.decompress(path.read_bytes())

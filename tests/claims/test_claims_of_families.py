@@ -1,4 +1,5 @@
-"""The claims of BLIP, BLIP-2 and Flamingo: what their arms differ in, and how they are measured."""
+"""The claims of BLIP, BLIP-2 and Flamingo: what their arms differ in, and how they are measured; and trials of all
+families' claims but LLaVA's."""
 
 from __future__ import annotations
 
@@ -304,12 +305,19 @@ def test_a_round_that_keeps_nothing_is_an_arm_that_could_not_be_trained(
 # -- from end to end
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all claims, which share stages."""
+    return tmp_path_factory.mktemp("claims")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NEW)
-def test_a_trial_measures_every_arm_and_goes_on_where_it_was(name: str, tmp_path: Path) -> None:
-    how: dict[str, Any] = {"seeds": (0,), "size": "tiny", "scenes": 3, "steps_share": 0.001}
+def test_a_trial_measures_every_arm_and_goes_on_where_it_was(name: str, folder: Path) -> None:
+    # Of the first eight scenes one has a sign, one a relation.
+    how: dict[str, Any] = {"seeds": (0,), "size": "tiny", "scenes": 8, "steps_share": 0.001}
     claim = base.every()[name]
-    found = reproduce(name, claim, tmp_path, quiet=True, **how)
+    found = reproduce(name, claim, folder, quiet=True, **how)
     assert found.faults == ()
     assert [m.arm for m in found.models] == [arm.name for arm in claim.arms]
     figures = [one for one in found.samples if one.figure]
@@ -319,10 +327,13 @@ def test_a_trial_measures_every_arm_and_goes_on_where_it_was(name: str, tmp_path
         assert one.figure is not None
         assert all(seed is not None for arm in one.figure for seed in arm)
         assert all(text is not None for arm in one.said for text in arm)
-    assert {one.image for one in found.samples} == {"test 0", "test 1", "test 2"}
-    stages = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")}
-    assert same(reproduce(name, claim, tmp_path, quiet=True, **how), found)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")} == stages
+    for place, figure in enumerate(claim.beside):
+        assert found.beside[place].name == figure.name
+        assert any(one.beside[place] for one in found.samples), figure
+    assert {one.image for one in found.samples} == {f"test {number}" for number in range(8)}
+    stages = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
+    assert same(reproduce(name, claim, folder, quiet=True, **how), found)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")} == stages
 
 
 def same(one: Found, other: Found) -> bool:

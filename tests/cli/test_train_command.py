@@ -126,6 +126,22 @@ def test_every_family_learns_from_ones_own_pictures(family: str, own: Path, tmp_
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.parametrize("kind", ["phrases", "regions", "relations", "narratives"])
+def test_what_is_released_with_boxes_or_spoken_is_learned_from(kind: str, tmp_path: Path) -> None:
+    from data import test_localized_narratives, test_refcoco_source, test_visual_genome
+
+    data = {
+        "phrases": lambda: test_refcoco_source.saved(tmp_path),
+        "regions": lambda: test_visual_genome.saved(tmp_path, "region_descriptions.json"),
+        "relations": lambda: test_visual_genome.saved(tmp_path, "relationships.json"),
+        "narratives": lambda: test_localized_narratives.saved(tmp_path),
+    }[kind]()
+    options = ("--size", "tiny", "--steps", 1, "--batch", 1, "--out", tmp_path / "run")
+    done = looksay("train", "llava", "--data", data, *options)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "looksay.json").is_file()
+
+
 def test_a_tower_that_was_saved_in_bf16_is_trained_on(tmp_path: Path) -> None:
     import torch
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from looksay.data.dataset import BLOCK, Examples, FirstTurns, Mixture, Part, Shuffled
+from looksay.data.dataset import BLOCK, Examples, FirstTurns, Mixture, Part, Pictured, Shuffled
 from looksay.data.opening import open_source
 from looksay.errors import InputError
-from looksay.types import Conversation, Example, Message
+from looksay.types import Conversation, Example, Image, Message
 
 
 def source(name: str, size: int) -> Examples:
@@ -101,6 +101,27 @@ def asked(question: str, answer: str) -> tuple[Message, Message]:
     return Message("user", (question,)), Message("assistant", (answer,))
 
 
+def _renamed(image: Image) -> Image:
+    return Image(Path(f"{image.source}.new"), image.findings)
+
+
+def test_other_pictures_stand_where_the_first_ones_stood() -> None:
+    one, other = Image(Path("a")), Image(Path("b"), findings="found")
+    first = Conversation(
+        (Message("user", ("look", one, other)), *asked("And?", "Yes."), Message("user", (one,))),
+        {"language": "en"},
+    )
+    changed = Pictured(Examples([Example("1", first, {"n": 1})]), _renamed, "renamed").example(0)
+    assert [m.role for m in changed.conversation.messages] == [m.role for m in first.messages]
+    assert changed.conversation.messages[0].parts == (
+        *("look", Image(Path("a.new")), Image(Path("b.new"))),
+    )
+    assert changed.conversation.images[1].findings == "found"
+    assert changed.conversation.messages[1:3] == first.messages[1:3]
+    assert changed.conversation.hints == first.hints
+    assert (changed.id, changed.truth) == ("1", {"n": 1})
+
+
 def test_fingerprints_tell_other_data(tmp_path: Path) -> None:
     def written(answer: str) -> Path:
         turns = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": answer}]
@@ -126,6 +147,8 @@ def test_fingerprints_tell_other_data(tmp_path: Path) -> None:
         Shuffled(whole, 1),
         Shuffled(whole, 2),
         FirstTurns(whole),
+        Pictured(whole, _renamed, "renamed"),
+        Pictured(whole, _renamed, "renamed again"),
         Mixture([(whole, 1.0), (scene, 1.0)], 1),
         Mixture([(whole, 1.0), (scene, 2.0)], 1),
         Mixture([(whole, 1.0), (scene, 1.0)], 2),

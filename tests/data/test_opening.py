@@ -13,13 +13,18 @@ import pytest
 from PIL import Image as Pillow
 
 from looksay.data.dataset import Part, problems
+from looksay.data.grounding import FORM
 from looksay.data.opening import open_source
 from looksay.data.sources import (
     coco_captions,
     llava_instruct,
+    localized_narratives,
     nlvr,
+    preferences,
+    refcoco,
     scenes,
     scienceqa,
+    visual_genome,
     vqa,
     webdataset,
 )
@@ -34,6 +39,12 @@ NAMES = (  # of the page's JSON blocks, in their order
     "v2_mscoco_train2014_annotations.json",
     "problems.json",
     "dev.json",
+    "refs(unc).json",
+    "instances.json",
+    "region_descriptions.json",
+    "image_data.json",
+    "narratives.jsonl",
+    "preferences.jsonl",
 )
 SHOWN = dict(zip(NAMES, re.findall(r"^```json\n(.*?)^```", PAGE, re.M | re.S), strict=True))
 
@@ -50,6 +61,7 @@ def mine(tmp_path: Path) -> Path:
         "images/market.jpg",
         "harbour.jpg",
         "COCO_train2014_000000000042.jpg",
+        "1.jpg",
     ):
         Pillow.new("RGB", (8, 6), "red").save(folder / name)
     (folder / "images" / "notes.jpg").write_text("no picture")
@@ -66,6 +78,10 @@ def mine(tmp_path: Path) -> Path:
         ("v2_OpenEnded_mscoco_train2014_questions.json", vqa.Vqa, 1),
         ("problems.json", scienceqa.ScienceQa, 1),
         ("dev.json", nlvr.Nlvr, 6),
+        ("refs(unc).json", refcoco.RefCoco, 4),
+        ("region_descriptions.json", visual_genome.VisualGenome, 2),
+        ("narratives.jsonl", localized_narratives.LocalizedNarratives, 1),
+        ("preferences.jsonl", preferences.Preferences, 1),
         (".", scienceqa.ScienceQa, 1),
     ],
 )
@@ -76,6 +92,18 @@ def test_each_shown_record_is_known_by_its_content(
     assert type(source) is kind
     assert source.size == size
     assert list(problems(source, decode=True)) == []
+
+
+def test_the_shown_questions_about_boxes_are_the_real_ones(mine: Path) -> None:
+    """And conversations that have such keys of their own stay conversations."""
+    rows = re.findall(r"^\| (?:phrase|box) to (?:box|phrase) \| (.*) \| (.*) \|$", PAGE, re.M)
+    source = refcoco.read(mine / "refs(unc).json")
+    first = [source.example(n).conversation.messages for n in range(2)]
+    said = [(m[0].text.removeprefix(f"{FORM} "), m[1].text) for m in first]
+    assert said == rows
+    entry = {"objects": [], **json.loads(SHOWN["conversations.json"])[2]}
+    (mine / "mine.json").write_text(json.dumps([entry]), "utf-8")
+    assert isinstance(open_source(str(mine / "mine.json")), llava_instruct.LlavaInstruct)
 
 
 def test_scenes_shards_and_lines(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from looksay.data.scenes import Scene, Scenes
-from looksay.data.scenes.finding import NAMES, SIDES, findings, spoiled
-from looksay.errors import InputError
+from looksay.data.scenes.finding import EXPERTS, NAMES, SIDES, findings, spoiled, without
+from looksay.errors import InputError, UnknownName
 from looksay.experts import verbalise
 from looksay.experts.base import Findings
 from looksay.experts.boxes import overlap
@@ -151,3 +151,26 @@ def test_no_share_changes_nothing_and_all_of_it_everything() -> None:
         assert all(wrong == of for wrong, of in wrongs(true, false).values())
     with pytest.raises(InputError, match=r"found 30. For one in ten type 0.1"):
         spoiled(true, 30)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(SOME), st.sampled_from(sorted(EXPERTS)))
+def test_without_an_expert_what_the_others_found_stays(scene: Scene, expert: str) -> None:
+    whole = findings(scene)
+    less = without(whole, expert)
+    sentences = {
+        "segments": verbalise.boxes(whole.segments),
+        "detections": verbalise.boxes(whole.detections),
+        "relations": verbalise.relations(whole.relations),
+        "text": verbalise.texts(whole.lines),
+    }
+    left = [said for name, said in sentences.items() if name != expert and said]
+    assert verbalise.moai(less) == " ".join(left)
+    assert less.ids.any() == (whole.ids.any() and expert != "segments")
+    assert without(less, expert) == less
+    assert (less.digest == whole.digest) == (less == whole)
+
+
+def test_an_expert_that_there_is_not_is_told() -> None:
+    with pytest.raises(UnknownName, match="detections, relations, segments, text"):
+        without(findings(SOME[0]), "ocr")

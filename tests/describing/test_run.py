@@ -150,8 +150,8 @@ def test_the_request_holds_the_context_and_never_the_image_s_own_text(site: Path
         library.scan()
         library.describe(model, path=site / "page.md", which="all")
     (request,) = [c for c in model.asked if "tickets.html" in c.messages[-1].text]
-    assert "Title: Beach" in request.messages[-1].text
-    assert "Text before: Beach Before" in request.messages[-1].text
+    assert 'Title: "Beach"' in request.messages[-1].text
+    assert 'Text before: "Beach Before"' in request.messages[-1].text
     assert "link" in request.messages[-1].text
     assert "Old words" not in repr(request)
 

@@ -13,8 +13,8 @@ np = pytest.importorskip("numpy", reason="no numpy: no benchmarks")
 
 from looksay.evaluation import benchmark, figures, published  # noqa: E402
 from looksay.evaluation.benchmarks import _retrieval, scenes_retrieval  # noqa: E402
-from looksay.evaluation.benchmarks.minigpt4_failures import _RULES  # noqa: E402
 from looksay.evaluation.metrics import scenes as texts  # noqa: E402
+from looksay.evaluation.metrics.minigpt4 import RULES  # noqa: E402
 from looksay.evaluation.metrics.mme import PERCEPTION  # noqa: E402
 
 FOLDER = Path(benchmark.__file__).parent / "benchmarks"
@@ -38,7 +38,10 @@ def made() -> Iterator[tuple[str, str]]:
     """Those that are put together."""
     yield from (("scenes", f"{how}{one}") for how in ("", "in short: ") for one in texts.MEASURES)
     yield from (("scenes", one) for one in ("questions", "text prior", "in short: CIDEr-D"))
-    yield from (("minigpt4_failures", rule) for rule in _RULES)
+    yield from (
+        ("scenes", f"{how}{one}") for how in ("", "in short: ") for one in ("words", "failed")
+    )
+    yield from (("minigpt4_failures", rule) for rule in RULES)
     yield from (("mme", f"perception, 3 of {len(PERCEPTION)} tasks"), ("mme", "cognition"))
     yield from (("coco_captions", f"BLEU-{n}") for n in range(1, 5))
     yield ("nocaps", "CIDEr-D of near-domain alone")

@@ -341,6 +341,24 @@ def test_other_choices_are_another_question() -> None:
     assert key("model", one, Options()) != key("model", other, Options())
 
 
+def test_other_findings_are_another_question_and_none_the_same_as_ever() -> None:
+    from looksay.experts.base import Findings, TextLine
+
+    def item(findings: Findings | None) -> Item:
+        return Item("1", Conversation.ask(Image(b"png", findings), "?"))
+
+    read = [
+        *(None, Findings((4, 2)), Findings((4, 3))),
+        Findings((4, 2), lines=(TextLine("A", (0, 0, 1, 1)),)),
+        Findings((4, 2), lines=(TextLine("B", (0, 0, 1, 1)),)),
+    ]
+    keys = [key("model", item(found), Options()) for found in read]
+    assert len(set(keys)) == len(read)
+    assert [key("model", item(found), Options()) for found in read] == keys
+    # What was asked before pictures could carry findings is not asked again.
+    assert keys[0] == "8aa2486bc39913441909e6e0cf4eb599"
+
+
 def test_likelihoods_that_are_no_numbers_are_a_failed_call(tmp_path: Path) -> None:
     class Ranked(Adder):
         def rank(self, conversation: Conversation, choices: Any) -> list[float]:

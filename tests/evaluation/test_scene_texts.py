@@ -12,8 +12,10 @@ pytest.importorskip("numpy", reason="no numpy: scenes cannot be drawn")
 
 from looksay.data.scenes import Scene, Scenes, captions, description
 from looksay.data.scenes.atlas import BY_NAME
+from looksay.data.scenes.finding import findings
 from looksay.data.scenes.told import ToldGroup, ToldRelation, ToldSign
 from looksay.evaluation.metrics import scenes
+from looksay.experts.verbalise import crayon_list
 
 SPLIT = st.sampled_from(["train", "test", "pairs", "words"])
 INDEX = st.integers(0, 10**9)
@@ -164,8 +166,14 @@ def test_each_error_costs_its_measure() -> None:
     assert half["sizes"] == (0, 1)
     assert half["relations"] == (0, 0)
     assert half["relation coverage"] == (0, 1)
+    assert half["covered"] == (0, 1)
     assert half["sign words"] == (0, 1)
     assert half["sign noticed"] == (0, 1)
+    # All is named, and nothing is said of how it lies.
+    listed = scenes.score(f"There is a {a.noun.name} and a {b.noun.name}.", scene)
+    assert listed["object recall"] == (2, 2)
+    assert listed["covered"] == (0, 1)
+    assert scenes.score(full, scene)["covered"] == (1, 1)
     empty = scenes.score("", scene)
     assert set(empty) == set(scenes.MEASURES)
     assert empty["object recall"] == (0, 2)
@@ -177,6 +185,39 @@ def test_sign_characters() -> None:
     assert scenes.characters("hello.", "HELLO") == 1
     assert scenes.characters("", "HELLO") == 0
     assert scenes.characters("ABCDEFGHIJKLMNOP", "XYZ") == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(INDEX)
+def test_the_true_description_fails_by_no_rule_and_worse_ones_by_theirs(index: int) -> None:
+    scene = Scenes(13, "test").scene(index)
+    full = description(scene)
+    assert scenes.failures(full, scene) == ()
+    assert scenes.failures(" ", scene) == ("empty",)
+    assert "repeated" in scenes.failures(f"{full} {full}", scene)
+    assert "fragmentary" in scenes.failures(f"{full} There is", scene)
+    there = {word for g in scene.groups for word in f"{g.noun.name} {g.noun.plural}".split()}
+    noun = next(one for one in BY_NAME if not {*one.split()} & there and not one.endswith("s"))
+    assert scenes.failures(f"There is one small {noun} here.", scene) == ("off topic",)
+
+
+@settings(max_examples=60, deadline=None)
+@given(INDEX, st.integers(0, 9))
+def test_lists_of_things_are_held_to_what_is_there(index: int, lost: int) -> None:
+    segments = findings(Scenes(14, "test").scene(index)).segments
+    whole = f"Sure, it is {crayon_list(segments)}."
+    count = len(segments)
+    assert scenes.listed(whole, segments) == {"named": (count, count), "placed": (count, count)}
+    bare = f"Sure, it is {crayon_list(segments, boxes=False)}."
+    assert scenes.listed(bare, segments) == {"named": (count, count), "placed": (0, count)}
+    left = segments[: lost % count]
+    some = scenes.listed(f"{crayon_list(left)}, (#9 unicorn) [0.00, 0.00, 1.00, 1.00]", segments)
+    assert some == {"named": (len(left), count), "placed": (len(left), count)}
+    # One that is listed twice counts as it was first listed.
+    one = segments[0]
+    twice = f"(#{one.number} {one.name}) [0.99, 0.99, 1.00, 1.00], {crayon_list(segments)}"
+    assert scenes.listed(twice, segments) == {"named": (count, count), "placed": (count - 1, count)}
+    assert scenes.listed("a dog", segments)["named"] == (0, count)
 
 
 WORD = st.text("abc", max_size=6)
@@ -195,5 +236,7 @@ def test_edit_distance_is_a_distance(a: str, b: str, c: str) -> None:
 @given(st.text(max_size=120))
 def test_any_text_is_read(text: str) -> None:
     scene = Scenes(0, "test").scene(0)
+    assert scenes.failures(text, scene) is not None
+    assert scenes.listed(text, findings(scene).segments)["placed"][1] > 0
     for top, bottom in scenes.score(text, scene).values():
         assert 0 <= top <= bottom

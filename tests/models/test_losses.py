@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from looksay.models.batching import IGNORE  # noqa: E402
-from looksay.models.losses import full_loss, token_loss  # noqa: E402
+from looksay.models.losses import full_loss, row_log_likelihoods, token_loss  # noqa: E402
 
 pytestmark = pytest.mark.local
 
@@ -50,6 +50,49 @@ def test_loss_and_gradients_are_those_of_cross_entropy(
         torch.autograd.grad(found * 3, of), torch.autograd.grad(expected * 3, of), strict=True
     ):
         assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 7, 1000, None])
+@pytest.mark.parametrize("biased", [True, False])
+def test_likelihoods_of_rows_and_gradients_are_those_of_log_softmax(
+    chunk: int | None, biased: bool
+) -> None:
+    (hidden, weight, bias), labels, segments = example(1)
+    labels[2] = IGNORE
+    of = (hidden, weight, bias) if biased else (hidden, weight)
+    found = row_log_likelihoods(hidden, weight, labels, segments, bias if biased else None, chunk)
+    logits = torch.nn.functional.linear(hidden, weight, bias if biased else None)
+    expected = [
+        sum(
+            (
+                logits[row, t].log_softmax(-1)[labels[row, t + 1]]
+                for t in range(16)
+                if segments[row, t] == segments[row, t + 1] and labels[row, t + 1] != IGNORE
+            ),
+            torch.zeros((), dtype=torch.float64),
+        )
+        for row in range(3)
+    ]
+    assert torch.allclose(found, torch.stack(expected), rtol=1e-12)
+    assert float(found[2].detach()) == 0
+    # What a row weighs may depend on all of them.
+    ours, theirs = (one.square().sum() - one[0] * one[1] for one in (found, torch.stack(expected)))
+    for mine, wanted in zip(
+        torch.autograd.grad(ours, of), torch.autograd.grad(theirs, of), strict=True
+    ):
+        assert torch.allclose(mine, wanted, rtol=1e-9, atol=1e-10)
+
+
+def test_likelihoods_of_rows_have_no_gradient_where_none_is_wanted() -> None:
+    (hidden, weight, _), labels, segments = example(2)
+    found = row_log_likelihoods(hidden, weight.detach(), labels, segments)
+    (grad,) = torch.autograd.grad(found.sum(), hidden)
+    assert grad.abs().sum() > 0
+    nothing = torch.full_like(labels, IGNORE)
+    found = row_log_likelihoods(hidden, weight, nothing, segments)
+    assert found.tolist() == [0, 0, 0]
+    grads = torch.autograd.grad(found.sum(), (hidden, weight))
+    assert all(float(g.abs().sum()) == 0 for g in grads)
 
 
 def test_numeric_gradients_agree() -> None:

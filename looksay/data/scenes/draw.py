@@ -11,7 +11,7 @@ from looksay.data.scenes import atlas
 from looksay.data.scenes.atlas import BOARDS, Pixels
 
 if TYPE_CHECKING:
-    from looksay.data.scenes.world import Scene
+    from looksay.data.scenes.world import Scene, Sign
 
 Mask = NDArray[np.bool_]
 
@@ -22,16 +22,23 @@ def pixels(scene: Scene) -> Pixels:
     for thing in scene.things:
         atlas.sprite(thing.noun, thing.longer_px).over(picture, thing.box.x, thing.box.y)
     if scene.sign:
-        board, ink = BOARDS[scene.sign.colour]
-        x, y, width, height = scene.sign.box
-        picture[y : y + height, x : x + width] = ink
-        picture[y + 1 : y + height - 1, x + 1 : x + width - 1] = board
-        for character, box in zip(scene.sign.word, scene.sign.letter_boxes(), strict=True):
-            side = scene.sign.pitch_px + 2
-            top = scene.sign.box.y + (height - side) // 2
-            left = max(x, box.x + (box.width - side) // 2)
-            atlas.letter(character, side, ink).over(picture, left, top)
+        put_up(scene.sign, picture)
     return picture
+
+
+def put_up(sign: Sign, picture: Pixels) -> None:
+    """Draw a sign over a picture (height, width, 3), in place. A space is a place without a letter."""
+    board, ink = BOARDS[sign.colour]
+    x, y, width, height = sign.box
+    picture[y : y + height, x : x + width] = ink
+    picture[y + 1 : y + height - 1, x + 1 : x + width - 1] = board
+    for character, box in zip(sign.word, sign.letter_boxes(), strict=True):
+        if character == " ":
+            continue
+        side = sign.pitch_px + 2
+        top = y + (height - side) // 2
+        left = max(x, box.x + (box.width - side) // 2)
+        atlas.letter(character, side, ink).over(picture, left, top)
 
 
 def masks(scene: Scene) -> list[Mask]:

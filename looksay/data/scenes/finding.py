@@ -5,17 +5,17 @@ A model that is given findings can be measured with the truth, and again with a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from looksay.data.scenes.atlas import NOUNS
 from looksay.data.scenes.world import Box as Place
 from looksay.data.scenes.world import Scene, sign_words
-from looksay.errors import InputError
+from looksay.errors import InputError, UnknownName
 from looksay.experts.base import (
     Detection,
     Findings,
@@ -28,6 +28,13 @@ from looksay.experts.boxes import Box
 
 NAMES = (*(noun.name for noun in NOUNS), "sign")
 """The classes of a scene's segments, by their index: the nouns, and then signs."""
+EXPERTS: Mapping[str, tuple[str, ...]] = {
+    "segments": ("segments", "runs"),
+    "detections": ("detections",),
+    "relations": ("relations",),
+    "text": ("lines",),
+}
+"""What each of MoAI's four experts finds, as fields of `Findings`."""
 SIDES = ("left of", "right of", "above", "below", "on")
 T = TypeVar("T")
 
@@ -106,6 +113,14 @@ def spoiled(found: Findings, share: float, seed: int | str = 0) -> Findings:
         replace(one, text=_other(words, one.text, draws)) if wrong() else one for one in found.lines
     )
     return replace(segmented(ids, kinds), detections=seen, relations=related, lines=lines)
+
+
+def without(found: Findings, expert: str) -> Findings:
+    """What is left where one of `EXPERTS` did not look. Raises UnknownName."""
+    if expert not in EXPERTS:
+        raise UnknownName("vision expert", expert, EXPERTS)
+    nothing: dict[str, Any] = dict.fromkeys(EXPERTS[expert], ())
+    return replace(found, **nothing)
 
 
 def _relations(scene: Scene, names: Sequence[str]) -> tuple[Relation, ...]:

@@ -34,7 +34,6 @@ IMAGES = 100
 """As many as the paper draws from COCO's test set; here they are spread evenly over Karpathy's."""
 REFRAINS = 4
 """A line of a poem fails when it comes so often; a sentence of a description when it comes twice."""
-_RULES = ("empty", "repeated", "fragmentary", "off topic")
 _TOKENS = 512
 
 
@@ -64,7 +63,7 @@ def score(
         of_samples("failed", {name: float(bool(r)) for name, r in broken.items()}, better=-1),
         *(
             of_samples(rule, {name: float(rule in r) for name, r in broken.items()}, better=-1)
-            for rule in _RULES
+            for rule in minigpt4.RULES
         ),
     ]
 

@@ -6,12 +6,11 @@ to sentences as lists of words: {"-4wsuPCjDBc_5_15": [["a", "squirrel", "is", "e
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
-from typing import Any, NoReturn
 
+from looksay.data import pickles
 from looksay.data.reading import Place, kind
-from looksay.errors import InputError, plainly
+from looksay.errors import InputError
 from looksay.evaluation.benchmark import Card, Item
 from looksay.evaluation.benchmarks import _frames, _retrieval, _text
 
@@ -53,25 +52,8 @@ def read(folder: Path, variant: str = "") -> list[Item]:
     return _retrieval.in_order([item for some in found.values() for item in some])
 
 
-class _Plain(pickle.Unpickler):
-    """Reads dictionaries, lists and texts: a pickle that wants to run code is refused."""
-
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise pickle.UnpicklingError(f"it wants {module}.{name}")
-
-
 def _captions(path: Path) -> dict[str, list[str]]:
-    try:
-        with path.open("rb") as stream:
-            found: Any = _Plain(stream, encoding="utf-8").load()
-    except FileNotFoundError as error:
-        raise InputError(f"There is no file {path}.") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {plainly(error)}.") from error
-    except Exception as error:  # a damaged pickle raises anything
-        raise InputError(
-            f"{path} is no pickle of a dictionary of lists of words: {error or 'it breaks off'}."
-        ) from error
+    found = pickles.load(path, "a dictionary of lists of words")
     if not isinstance(found, dict):
         raise InputError(
             f"{path}: expected a dictionary from videos to sentences; found {kind(found)}."

@@ -7,17 +7,23 @@ its boxes are [x, y, width, height] in pixels.
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
-from looksay.data.reading import Place, entries, load_json
+from looksay.data.grounding import FIND, FORM
+from looksay.data.reading import Place
+from looksay.data.sources.refcoco import (
+    INSTANCES,
+    Reference,
+    instance_tables,
+    reference,
+    references,
+)
 from looksay.errors import InputError, UnknownName
 from looksay.evaluation.benchmark import Answer, Card, Compat, Item
 from looksay.evaluation.measures import Measure, of_samples, of_verdicts
 from looksay.evaluation.metrics import boxes
-from looksay.types import Conversation
+from looksay.types import Conversation, Image
 
 _SPLITS = {
     "refcoco": ("refs(unc).p", ("val", "testA", "testB")),
@@ -48,21 +54,9 @@ CARD = Card(
 """Boxes are (left, top, right, bottom) in shares of the whole picture, 0 to 1. A model that learned boxes of a
 picture padded to a square (LLaVA-1.5) has to convert them. Each variant needs its own files alone."""
 
-QUESTION = (
-    "A box is written as [left, top, right, bottom], each a decimal number from 0 to 1: the share of the "
-    "picture's width or height, from its upper left corner. Give the box of what this describes, and nothing "
-    "else: {sentence}"
-)
-"""Our words for the convention that lmms-eval states (utils_rec.py)."""
+QUESTION = f"{FORM} {FIND}"
+"""As `looksay.data.sources.refcoco` teaches it."""
 _TOKENS = 64
-
-
-class _Plain(pickle.Unpickler):
-    """Reads lists, dictionaries, texts and numbers, which is all that refer's files hold, and runs nothing:
-    a pickle from elsewhere can name any function for the reader to call."""
-
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise pickle.UnpicklingError(f"it wants {module}.{name} to be run")
 
 
 def read(folder: Path, variant: str = "refcoco-val") -> list[Item]:
@@ -71,89 +65,30 @@ def read(folder: Path, variant: str = "refcoco-val") -> list[Item]:
     if name not in _SPLITS or split not in _SPLITS[name][1]:
         raise UnknownName("variant of refcoco", variant, CARD.variants)
     path = folder / name / _SPLITS[name][0]
-    refs = _references(path)
-    instances = folder / name / "instances.json"
-    content = load_json(instances)
-    tables = {
-        key: _by_id(instances, content, key) for key in ("annotations", "images", "categories")
-    }
+    refs = references(path)
+    tables = instance_tables(folder / name / INSTANCES)
     found: list[Item] = []
     seen: set[int] = set()
     for number, ref in enumerate(refs):
         place = Place(path, number, len(refs), ref, "ref_id")
         if place.words(ref, "split") == split:
-            found += _items(place, ref, tables, folder / "train2014", seen)
+            one = reference(place, ref, tables, seen)
+            found += _items(one, place.image(folder / "train2014", one.file))
     if not found:
         raise InputError(f"{path} has no reference of the split {split!r}.")
     return found
 
 
-def _references(path: Path) -> list[Any]:
-    try:
-        with path.open("rb") as stream:
-            # Written by Python 2: its texts are bytes.
-            found = _Plain(stream, encoding="utf-8", errors="replace").load()
-    except FileNotFoundError as error:
-        raise InputError(f"There is no file {path}.") from error
-    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no pickle of references: {error}.") from error
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} is no pickle of plain references: {error}. Nothing of it was run."
-        ) from error
-    return entries(path, found)
-
-
-def _by_id(path: Path, content: Any, key: str) -> dict[int, Any]:
-    rows = entries(path, content, key)
-    places = [Place(path, n, len(rows), row) for n, row in enumerate(rows)]
-    return {
-        place.get(row, "id", int, "a number"): row for place, row in zip(places, rows, strict=True)
-    }
-
-
-def _items(
-    place: Place,
-    ref: Any,
-    tables: Mapping[str, Mapping[int, Any]],
-    images: Path,
-    seen: set[int],
-) -> Iterator[Item]:
-    note, picture, category = (
-        _entry(place, ref, key, tables[table], table)
-        for key, table in (
-            ("ann_id", "annotations"),
-            ("image_id", "images"),
-            ("category_id", "categories"),
-        )
-    )
-    file = place.words(picture, "file_name")
-    image = place.image(images, file)
-    width, height = (place.get(picture, key, int, "pixels") for key in ("width", "height"))
-    given = place.get(note, "bbox", list, "[x, y, width, height]")
-    if len(given) != 4 or not all(isinstance(n, int | float) for n in given):
-        place.fail(f"'bbox' should be [x, y, width, height]; found {given}.")
-    x, y, wide, high = given
-    box = [x / width, y / height, (x + wide) / width, (y + high) / height]
-    for sentence in place.get(ref, "sentences", list, "a list"):
-        text = place.words(sentence, "sent")
-        number = place.get(sentence, "sent_id", int, "a number")
-        place.once(number, seen, f"sentence ({number})")
+def _items(one: Reference, image: Image) -> Iterator[Item]:
+    for number, words in one.phrases:
         yield Item(
             str(number),
-            Conversation.ask(image, QUESTION.format(sentence=text)),
-            {"box": box},
-            image=file,
-            kind=place.words(category, "name"),
+            Conversation.ask(image, QUESTION.format(words=words)),
+            {"box": list(one.box)},
+            image=one.file,
+            kind=one.category,
             max_tokens=_TOKENS,
         )
-
-
-def _entry(place: Place, ref: Any, key: str, table: Mapping[int, Any], name: str) -> Any:
-    number = place.get(ref, key, int, "a number")
-    if number not in table:
-        place.fail(f"{key!r} is {number}, which is not among the {name} of instances.json.")
-    return table[number]
 
 
 def score(

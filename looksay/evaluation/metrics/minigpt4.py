@@ -15,6 +15,9 @@ from looksay.evaluation.metrics.verdicts import Verdict
 from looksay.texts import ptb
 from looksay.texts.faults import empty, fragmentary, repeated
 
+RULES = ("empty", "repeated", "fragmentary", "off topic")
+"""What `failures` looks for."""
+
 
 def covered(reply: str) -> Verdict:
     """Whether a judge says that all is covered; None where it says neither yes nor no in so many words."""

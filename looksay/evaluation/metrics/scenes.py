@@ -6,12 +6,18 @@ bounds of what they see.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Sequence
 
 from looksay.data.scenes import Scene, description
 from looksay.data.scenes.told import ToldGroup, ToldRelation, read
+from looksay.evaluation.metrics import boxes, minigpt4
+from looksay.evaluation.metrics.boxes import Box
 from looksay.evaluation.metrics.chair import hallucination
+from looksay.experts.base import Segment
 
+_LISTED = re.compile(r"\(#(\d{1,3}) ([^()]+)\)(?:\s*(\[[^\]]*\]))?")
 Score = tuple[float, float]
 """Numerator and denominator: over many scenes the sums are divided, not the shares averaged."""
 
@@ -25,6 +31,7 @@ MEASURES = (
     "sizes",
     "relations",
     "relation coverage",
+    "covered",
     "sign words",
     "sign characters",
     "sign noticed",
@@ -40,7 +47,7 @@ def score(text: str, scene: Scene) -> dict[str, Score]:
     of what is not there, of all mentions; CHAIRs: 1 where there is any. counts, sizes: right ones of the
     groups that are there and introduced (the first time counts; not told is wrong). relations: true ones
     of those stated. relation coverage: pairs of groups of which the text says something true, of those
-    of which the full description says something. sign words: read exactly; sign characters: 1 less the
+    of which the full description says something. covered: all of both, objects and such pairs. sign words: read exactly; sign characters: 1 less the
     edit distance over the word's length, at least 0; both over scenes with a sign. sign noticed: a sign
     is told where and only where there is one. strictly correct: exactly the groups that are there, each
     introduced once and with its count, and nothing else named.
@@ -74,6 +81,7 @@ def score(text: str, scene: Scene) -> dict[str, Score]:
         "sizes": (sum(g.size == truth[g.noun].size for g in matched), len(matched)),
         "relations": (len(right), len(stated)),
         "relation coverage": (len(covered), len(expected)),
+        "covered": (found.found == found.present and covered == expected, 1),
         "sign words": (word == sign.word, 1) if sign else (0, 0),
         "sign characters": (_alike(word, sign.word), 1) if sign else (0, 0),
         "sign noticed": ((told.sign is not None) == (sign is not None), 1),
@@ -84,6 +92,26 @@ def score(text: str, scene: Scene) -> dict[str, Score]:
 
 def _full(scene: Scene) -> tuple[ToldRelation, ...]:
     return read(description(scene)).relations
+
+
+def failures(text: str, scene: Scene) -> tuple[str, ...]:
+    """The rules of MiniGPT-4's failures that a text breaks: it is off topic where it names nothing that is there."""
+    names = (name for group in scene.groups for name in (group.noun.name, group.noun.plural))
+    return minigpt4.failures(text, {name.split()[-1] for name in names})
+
+
+def listed(text: str, segments: Sequence[Segment]) -> dict[str, Score]:
+    """How an answer to a crayon instruction ("(#1 dog) [0.12, 0.40, 0.37, 0.71], …") fares against what is there.
+
+    named: things that are listed by name and number; placed: those whose box, where they are first listed, overlaps
+    theirs by half (intersection over union). Of all that are there.
+    """
+    told: dict[tuple[str, int], Box | None] = {}
+    for number, name, box in _LISTED.findall(text):
+        told.setdefault((name, int(number)), boxes.parse(box) if box else None)
+    kept = [(one, told[one.name, one.number]) for one in segments if (one.name, one.number) in told]
+    placed = [box for one, box in kept if box is not None and boxes.overlap(box, one.box) >= 0.5]
+    return {"named": (len(kept), len(segments)), "placed": (len(placed), len(segments))}
 
 
 def characters(said: str, word: str) -> float:

@@ -23,6 +23,7 @@ from looksay.models.decoding import resting
 from looksay.models.families._blip2_prompts import TEMPLATE, Blip2Prompter
 from looksay.models.language import Language
 from looksay.models.pairs import framed, one_per_row
+from looksay.models.preference import PREFERENCE
 from looksay.models.prompting import add_image_token
 from looksay.models.qformer import QFormer, QFormerText, similarities
 from looksay.models.representing import FIRST
@@ -102,7 +103,7 @@ class Blip2(Spliced):
     def _encode_spoken(
         self, example: Example, template: str | None, objectives: Collection[str]
     ) -> batching.Sequence:
-        if "lm" in objectives or "prefix_lm" in objectives:
+        if {"lm", "prefix_lm", PREFERENCE} & set(objectives):
             self._speaker()
         splits = "prefix_lm" in objectives
         asked = {*objectives, "lm"} - {"prefix_lm"} if splits else objectives

@@ -28,6 +28,7 @@ from looksay.models.crayon import Crayon, Drawing, Hand
 from looksay.models.families import llava
 from looksay.models.gated import decoder_blocks
 from looksay.models.language import Language
+from looksay.models.preference import PREFERENCE
 from looksay.models.splice import splice
 from looksay.models.spliced import Spliced
 from looksay.models.vision import Fit, TransformersTower, new_model
@@ -111,7 +112,7 @@ class Collavo(Spliced):
         Raises InputError for findings of a picture of another size, or with a class that the crayon has not;
         UnknownName for another skill.
         """
-        if "lm" not in objectives:
+        if not {"lm", PREFERENCE} & set(objectives):
             return super().encode(example, template, objectives)
         skill = example.truth.get("skill", "talk")
         if skill not in SKILLS:
@@ -176,8 +177,10 @@ class Collavo(Spliced):
     # -- answering
 
     def prepare(self, conversation: Conversation) -> batching.Sequence:
-        """As `Spliced.prepare`, with what was found in the pictures; raises InputError as `encode`."""
-        found = super().prepare(self._told(conversation))
+        """As `Spliced.prepare`, with what was found in the pictures; raises InputError as `encode`. A conversation whose
+        hints say "skill": "image" is a crayon instruction, which has no sentence."""
+        asked = conversation.hints.get("skill") == "image"
+        found = super().prepare(conversation if asked else self._told(conversation))
         return replace(found, targets=self._cells(conversation))
 
     @contextmanager

@@ -47,14 +47,14 @@ def scenes(size: str = "mini", seed: int = 0, loss: Loss = "softmax") -> tuple[C
     return Clip(tower, text, heads, tokenizer), [*before, pairs_stage(seed)]
 
 
-def pairs_stage(seed: int, steps: int = 1500) -> Stage:
+def pairs_stage(seed: int, steps: int = 3000) -> Stage:
     """Contrast over captions, of each scene one of five, so that no word can be left out, and over what names one
     group alone: from whole captions "a dog and a cat" becomes a place of its own, with "a dog" nowhere near it."""
     return Stage(
         "pairs",
         trains={"text": 3e-3, "heads": 2e-3},
         objectives=("itc",),
-        data=talks.read(seed, mix={"caption": 0.4, "mention": 0.6}, **_small.SHOWN),
+        data=talks.read(seed, mix={"caption": 0.5, "mention": 0.5}, **_small.SHOWN),
         cache_features=True,
         steps=steps,
         examples_per_batch=128,

@@ -442,12 +442,12 @@ def test_rubric_asks_as_looksay_does_and_the_judge_sees_what_a_person_wrote(
     assert [item.kind for item in items] == ["photo", ""]
     words = "\n".join(message.text for message in items[0].conversation.messages)
     assert "German" in words
-    assert "Heading: Introduction" in words
+    assert 'Heading: "Introduction"' in words
     assert "Heading" not in read("rubric", tmp_path)[0].conversation.messages[1].text
     with_alt, without = rubric.judge([Answer(item, 'Alt text: "A beach."') for item in items])
     assert with_alt.conversation.images == items[0].conversation.images
     told = with_alt.conversation.messages[0].text
-    assert "Four people sit on a beach." in told
+    assert '"Four people sit on a beach."' in told
     assert "---\nA beach.\n---" in told
     assert "A person wrote" not in without.conversation.messages[0].text
     worse = {**GOOD, "named": 0, "objects": 2, "mood": False, "hallucinations": 3, "grammar": True}
