@@ -302,6 +302,27 @@ def test_a_round_that_keeps_nothing_is_an_arm_that_could_not_be_trained(
         arm.data("tiny", 0, trainer)
 
 
+# -- precision
+
+
+def test_what_is_computed_otherwise_lies_elsewhere_but_for_what_stands_alone(
+    tmp_path: Path,
+) -> None:
+    arm = base.every()["llava/align"].arms[-1]
+    folders = {}
+    for precision in ("auto", "fp32", "bf16"):
+        model, stages = arm.make("tiny", 0)
+        how = {"device": "cpu", "quiet": True, "precision": precision}
+        trainer = build.Trainer(tmp_path, "tiny", 0, arm.alone, 0.001, how)
+        trainer(model, stages[:3])
+        folders[precision] = {one.name: one.key for one in trainer.done.values()}
+    names = [*folders["auto"]]
+    assert names == ["tower", "language", "ground"]
+    for name in names:
+        kinds = {folders[precision][name] for precision in folders}
+        assert len(kinds) == (1 if name in arm.alone else 3)
+
+
 # -- from end to end
 
 

@@ -121,6 +121,30 @@ def test_examples_of_a_row_meet_the_kernel_one_by_one(monkeypatch: pytest.Monkey
     assert seen == each * model.language.config.num_hidden_layers
 
 
+def test_attention_of_a_bf16_run_on_a_cpu_is_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_llava(attention="segments")
+    model.train()
+    batch = collate([sequences(model)[2:5]])
+    exact, gradients = loss_and_gradients(model, batch)
+    seen = []
+    kernel = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(query, *others, is_causal=False, **options):
+        found = kernel(query, *others, is_causal=is_causal, **options)
+        if is_causal:  # the tower's is not
+            seen.append((query.dtype, found.dtype))
+        return found
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, narrow = loss_and_gradients(model, batch)
+    assert set(seen) == {(torch.float32, torch.float32)}
+    assert torch.allclose(loss, exact, rtol=0.02)
+    assert not torch.equal(loss, exact)
+    ours, others = (torch.cat([g.flatten() for g in each]) for each in (narrow, gradients))
+    assert torch.nn.functional.cosine_similarity(ours, others, 0) > 0.99
+
+
 def test_a_model_that_hides_where_examples_end_computes_no_number(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

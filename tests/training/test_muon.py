@@ -37,6 +37,14 @@ def test_steps_are_those_of_torch_but_for_the_precision_of_bf16() -> None:
         torch.testing.assert_close(own, other, rtol=0, atol=0.001)
 
 
+def test_in_bf16_they_are_torchs_too() -> None:
+    narrow, wide = (trained(Muon, [0, 1, 2, 3], dtype=t) for t in (torch.bfloat16, torch.float32))
+    theirs = trained(torch.optim.Muon, [0, 1, 2, 3], adjust_lr_fn="match_rms_adamw")
+    for own, exact, other in zip(narrow, wide, theirs, strict=True):
+        torch.testing.assert_close(own, other, rtol=0, atol=0.001)
+        assert not torch.equal(own, exact)
+
+
 def test_company_changes_nothing() -> None:
     together = trained(Muon, [0, 1, 2, 3])
     for number, found in enumerate(together):
