@@ -130,41 +130,36 @@ def train(
 ) -> None:
     """Train a model on scenes or on your own data. The same command goes on where it was broken off."""
     _check_known(family)
-    if plan:
-        with _preparing(family):
-            told = _plan(
-                _recipe(family),
-                data,
-                images,
-                size,
-                start,
-                chosen,
-                steps,
-                lora,
-                qlora,
-                batch,
-                beta,
-                device,
-                devices,
-                price,
-                shard,
-            )
-        console.out.print(escape(told))
-        return
-    if out is None:
+    if not plan and out is None:
         raise InputError(
             "Where should the model go? Add --out FOLDER (or --plan to only estimate)."
         )
+    named: dict[str, Any] = {
+        "data": data,
+        "images": images,
+        "size": size,
+        "start": start,
+        "names": chosen,
+        "steps": steps,
+        "rates": rates,
+        "lora": lora,
+        "qlora": qlora,
+        "batch": batch,
+        "beta": beta,
+        "seed": seed,
+    }
+    if plan or out is None:
+        with _preparing(family):
+            told = _plan(family, named, device, devices, price, shard)
+        console.out.print(escape(told))
+        return
     with _preparing(family):
         recipe = _recipe(family, "accelerate", *(["peft"] if lora or qlora else []))
         from looksay.training import asked
         from looksay.training.loop import train as run
 
-        dtype = asked.held_in(precision, device)
-        model, stages = asked.made(
-            recipe, data, images, size, start, chosen, batch, seed, dtype, beta
-        )
-    stages = asked.paced(asked.chosen(asked.adapted(stages, lora, qlora), chosen, steps), rates)
+        wish = asked.Asked(recipe, **named, dtype=asked.held_in(precision, device))
+        model, stages = asked.made(wish)
     if stages[-1].data.size is not None and os.environ.get("RANK", "0") == "0":
         _whole(data, stages[-1].data)
     if features is not None:
@@ -182,7 +177,7 @@ def train(
         workers=workers,
         save_every=save_every,
         features=features,
-        card={"data": data, "from": start, "size": size, **asked.card(data, stages, size, recipe)},
+        card={"data": data, "from": start, "size": size, **asked.card(wish, stages)},
     )
     if os.environ.get("RANK", "0") != "0":
         return  # torchrun's first process speaks for all
@@ -237,42 +232,30 @@ def _whole(data: str, source: Any) -> None:
 
 
 def _plan(
-    recipe: Any,
-    data: str,
-    images: Path | None,
-    size: str,
-    start: str | None,
-    chosen: str | None,
-    steps: str | None,
-    lora: bool,
-    qlora: bool,
-    batch: int,
-    beta: float | None,
-    device: str,
-    devices: int,
-    price: float,
-    shard: bool,
+    family: str, named: dict[str, Any], device: str, devices: int, price: float, shard: bool
 ) -> str:
     """The plan in words. A published model is an outline here: none of its weights is looked for."""
+    recipe = _recipe(family)
     from looksay.training import asked
     from looksay.training import plan as planning
 
     device = {"auto": "cpu", "cuda": "h100"}.get(device, device)
     if device not in planning.DEVICES:
         raise UnknownName("device in the table of plans", device, planning.DEVICES)
+    wish = asked.Asked(recipe, **named)
     frozen_bytes = 4.0
-    if size in recipe.PUBLISHED and data != "scenes":
-        outlined = recipe.outline(size)
+    if wish.published:
+        outlined = recipe.outline(wish.size)
         parts, image, tower = outlined.parts, outlined.image_tokens, outlined.tower_tokens
-        stages = asked.papers(recipe, size, asked.source_of(data, images, 0), batch, devices, beta)
+        stages = wish.shaped(asked.papers(wish, wish.source(), devices))
         frozen_bytes = 2.0
     else:
-        model, stages = asked.made(recipe, data, images, size, start, chosen, batch, 0, beta=beta)
+        model, stages = asked.made(wish)
         image = getattr(getattr(model, "prompter", None), "image_tokens", 0)
         parts, tower = model.parts, model.tower.tokens
     lines = planning.plan(
         parts,
-        asked.chosen(asked.adapted(stages, lora, qlora), chosen, steps),
+        stages,
         device=device,
         devices=devices,
         price_usd_per_hour=price,

@@ -164,7 +164,10 @@ class Place:
         no root, no drive, no way up. Links in the folder are the user's own, and followed."""
         windows = PureWindowsPath(name)  # knows both kinds of slashes
         if windows.drive or windows.root or ".." in windows.parts:
-            self.fail(f"the name {name[:80]!r} leads out of {folder}; expected a path inside it.")
+            self.fail(
+                f"the name {name[:80]!r} leads out of {folder}; expected a path inside it. "
+                "Of pictures that lie elsewhere --images names the folder."
+            )
         return folder / name
 
     def image(self, folder: Path, name: str, *also: str) -> Image:

@@ -104,7 +104,12 @@ def load(
     for name, found in content["parts"].items():
         if found.get("outside"):
             parts[name] = _fetch(folder, found, options.get(name, {}))
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder}: its tokenizer is not there or cannot be read. Copy the whole folder again. ({error})"
+        ) from error
     model = family.build(parts, tokenizer, **content["arguments"])
     fill(model, read_file(folder / content["weights"]), f"{folder}")
     return moved(model, device, dtype).eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -24,62 +24,95 @@ from looksay.training.reference import untaught
 from looksay.training.stages import Stage
 
 
-def made(
-    recipe: Any,
-    data: str,
-    images: Path | None,
-    size: str,
-    start: str | None,
-    chosen: str | None,
-    batch: int,
-    seed: int,
-    dtype: torch.dtype | None = None,
-    beta: float | None = None,
-) -> tuple[Any, list[Stage]]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a command names."""
+
+    recipe: Any
+    data: str
+    """"scenes", or data of one's own."""
+    images: Path | None = None
+    size: str = "mini"
+    start: str | None = None
+    """A trained model to go on from."""
+    names: str | None = None
+    """Of stages, with commas."""
+    steps: str | None = None
+    rates: str | None = None
+    lora: bool = False
+    qlora: bool = False
+    batch: int = 16
+    """Examples per device."""
+    beta: float | None = None
+    """How strongly a model that learns from preferences is held to what it was."""
+    seed: int = 0
+    dtype: torch.dtype | None = None
+    """Of a model to go on from; None: as it was saved."""
+
+    @property
+    def published(self) -> bool:
+        """Whether it is a paper's model, on data of one's own."""
+        return self.size in self.recipe.PUBLISHED and self.data != "scenes"
+
+    def source(self) -> Any:
+        """The examples. Raises InputError where there are none."""
+        source = open_source(self.data, self.images, self.seed)
+        if source.size == 0:
+            raise InputError(f"{self.data} holds no example.")
+        return source
+
+    def shaped(self, stages: list[Stage]) -> list[Stage]:
+        """Stages as they are asked for: with an adapter, some of them, longer or shorter, at other rates."""
+        adapter = self.lora or self.qlora
+        adapted = _published.lora(stages, quantize=self.qlora) if adapter else stages
+        return paced(chosen(adapted, self.names, self.steps), self.rates)
+
+
+def made(asked: Asked) -> tuple[Any, list[Stage]]:
     """The model to begin with, and the stages of the recipe for this data: all, or from a trained model all
     but those that stand for what is downloaded (which are gone on with where they are named). From preference data a
-    trained model learns by a stage of its own (`beta`: how strongly it is held to what it was)."""
-    _sized(recipe, data, size)
-    if data == "scenes" and beta is not None:
+    trained model learns by a stage of its own."""
+    recipe = asked.recipe
+    _sized(asked)
+    if asked.data == "scenes" and asked.beta is not None:
         raise InputError(
             "--beta is for preference data, which looksay prefer makes of scenes: looksay prefer -h"
         )
-    torch.manual_seed(seed)  # a new connector is the same one in every process, and next time
-    if data == "scenes":
-        model, stages = recipe.scenes(size, seed)
-        if start is not None:
-            model = _loaded(start, dtype)
-            if chosen is None:
+    torch.manual_seed(asked.seed)  # a new connector is the same one in every process, and next time
+    if asked.data == "scenes":
+        model, stages = recipe.scenes(asked.size, asked.seed)
+        if asked.start is not None:
+            model = _loaded(asked.start, asked.dtype)
+            if asked.names is None:
                 stages = [s for s in stages if s.name not in ("tower", "language")]
-        return model, stages
-    source = source_of(data, images, seed)
-    pairs = _pairs(source, data, start, beta)
-    if size in recipe.PUBLISHED:
-        stages = papers(recipe, size, source, batch, beta=beta)
-        model = recipe.PUBLISHED[size]() if start is None else _loaded(start, dtype)
+        return model, asked.shaped(stages)
+    source = asked.source()
+    pairs = _pairs(source, asked)
+    if asked.published:
+        stages = papers(asked, source)
+        model = recipe.PUBLISHED[asked.size]() if asked.start is None else None
     else:
-        model, stages = recipe.scenes(size, seed)
+        model, stages = recipe.scenes(asked.size, asked.seed)
         # LLaVA's two stages differ on own data; other families go through those that they have.
         own = getattr(recipe, "own", partial(_published.like, stages, model.parts))
-        stages = own(source, fresh=start is None, examples=batch)
-        model = model if start is None else _loaded(start, dtype)
+        stages = own(source, fresh=asked.start is None, examples=asked.batch)
         if pairs:
-            stages = [_preferring(stages, source, batch, beta, small=True)]
+            stages = [_preferring(stages, source, asked, small=True)]
+    if asked.start is not None:
+        model = _loaded(asked.start, asked.dtype)
     if pairs and not hasattr(model, "likelihoods"):
         raise InputError(untaught(model))
-    return model, stages
+    return model, asked.shaped(stages)
 
 
-def _preferring(
-    stages: list[Stage], source: Any, batch: int, beta: float | None, **how: Any
-) -> Stage:
+def _preferring(stages: list[Stage], source: Any, asked: Asked, **how: Any) -> Stage:
     """The stage for preference data: it trains what the last of `stages`, those for single answers, does."""
     return _published.prefer(
         source,
         list(stages[-1].trains),
-        examples=batch,
+        examples=asked.batch,
         template=stages[-1].template,
-        beta=BETA if beta is None else beta,
+        beta=BETA if asked.beta is None else asked.beta,
         **how,
     )
 
@@ -89,17 +122,17 @@ def paired(source: Any) -> bool:
     return "rejected" in source.example(0).truth
 
 
-def _pairs(source: Any, data: str, start: str | None, beta: float | None) -> bool:
+def _pairs(source: Any, asked: Asked) -> bool:
     """Whether the data are preferences. Raises InputError where nothing is there that could prefer."""
     pairs = paired(source)
-    if pairs and start is None:
+    if pairs and asked.start is None:
         raise InputError(
-            f"{data} holds pairs of answers, from which a model learns that answers already. Name it: --from FOLDER "
+            f"{asked.data} holds pairs of answers, from which a model learns that answers already. Name it: --from FOLDER "
             "(or mini)."
         )
-    if beta is not None and not pairs:
+    if asked.beta is not None and not pairs:
         raise InputError(
-            f"--beta is for preference data (prompt, chosen, rejected); {data} holds none."
+            f"--beta is for preference data (prompt, chosen, rejected); {asked.data} holds none."
         )
     return pairs
 
@@ -112,65 +145,48 @@ def held_in(precision: str, device: str) -> torch.dtype | None:
     return found if found is torch.float32 else None
 
 
-def _sized(recipe: Any, data: str, size: str) -> None:
+def _sized(asked: Asked) -> None:
     """Raise InputError or UnknownName for a size that the recipe has not for these data."""
+    recipe, size = asked.recipe, asked.size
     family = recipe.__name__.rpartition(".")[2]
-    published = () if data == "scenes" else recipe.PUBLISHED
-    if size in SIZES or size in published:
+    if size in SIZES or asked.published:
         return
     if size in recipe.PUBLISHED:
         raise InputError(
             f"On scenes there is no {family} of the published size {size!r}; found --data scenes. "
             f"Type --size {' or --size '.join(sorted(SIZES))}, or name your own data: --data FILE."
         )
-    on = " on scenes" if data == "scenes" else ""
-    raise UnknownName(f"{family}{on} of the size", size, [*SIZES, *published])
+    on = " on scenes" if asked.data == "scenes" else ""
+    raise UnknownName(
+        f"{family}{on} of the size", size, [*SIZES, *([] if on else recipe.PUBLISHED)]
+    )
 
 
-def adapted(stages: list[Stage], lora: bool, qlora: bool) -> list[Stage]:
-    """The stages with an adapter where one is asked for."""
-    return _published.lora(stages, quantize=qlora) if lora or qlora else stages
-
-
-def card(data: str, stages: list[Stage], size: str, recipe: Any) -> dict[str, Any]:
+def card(asked: Asked, stages: list[Stage]) -> dict[str, Any]:
     """How a small model wants to be asked for a description: it follows no instructions but those of
     its own data; of scenes a recipe's `CARD` says what differs from other models of scenes. A published
     language model follows any."""
-    if data == "scenes":
-        return dict(getattr(recipe, "CARD", {}))
-    if size in recipe.PUBLISHED:
+    if asked.data == "scenes":
+        return dict(getattr(asked.recipe, "CARD", {}))
+    if asked.published:
         return {}
     messages = stages[-1].data.example(0).conversation.messages
-    asked = next((m.text for m in messages if m.role == "user" and m.text.strip()), None)
-    return {"instructable": False, **({"describe": asked} if asked else {})}
+    words = next((m.text for m in messages if m.role == "user" and m.text.strip()), None)
+    return {"instructable": False, **({"describe": words} if words else {})}
 
 
-def papers(
-    recipe: Any,
-    size: str,
-    source: Any,
-    batch: int,
-    devices: int | None = None,
-    beta: float | None = None,
-) -> list[Stage]:
+def papers(asked: Asked, source: Any, devices: int | None = None) -> list[Stage]:
     """The published stages of a size, on a source of one's own, or that for preference data; processes as torchrun
     started them, unless given."""
+    paper, batch = asked.recipe.paper, asked.batch
     found = devices or int(os.environ.get("WORLD_SIZE", "1"))
-    sized = {"size": size} if "size" in signature(recipe.paper).parameters else {}
-    stages: list[Stage] = recipe.paper(
+    sized = {"size": asked.size} if "size" in signature(paper).parameters else {}
+    stages: list[Stage] = paper(
         FirstTurns(source), source, devices=found, examples_per_device=batch, **sized
     )
     if paired(source):
-        return [_preferring(stages, source, batch, beta, small=False, devices=found)]
+        return [_preferring(stages, source, asked, small=False, devices=found)]
     return stages
-
-
-def source_of(data: str, images: Path | None, seed: int) -> Any:
-    """The examples that are named. Raises InputError where there are none."""
-    source = open_source(data, images, seed)
-    if source.size == 0:
-        raise InputError(f"{data} holds no example.")
-    return source
 
 
 def _loaded(start: str, dtype: torch.dtype | None) -> Any:

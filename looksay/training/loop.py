@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -73,8 +74,8 @@ def train(
     examples (0: a thread). `features` is a folder for cached features.
     Under torchrun each process trains its share of the same steps; with `shard` it also holds only its
     share of weights, gradients and optimiser state, and the model that is returned lies on the CPU.
-    Raises InputError for a plan that does not fit the model or the folder, TrainingError where a loss
-    is no number.
+    Raises InputError for a plan that does not fit the model or the folder, and where another run is
+    training there; TrainingError where a loss is no number.
     """
     run = _Run(
         model,
@@ -89,42 +90,45 @@ def train(
         save_every,
         quiet,
     )
-    if run.main:
-        run.out.mkdir(parents=True, exist_ok=True)
-        if not resume:
-            state.forget(run.out)
-    run.accelerator.wait_for_everyone()
-    if state.finished(run.out, run.plan, run.origin):
-        if run.main and not quiet:
-            Log(run.out, quiet=False, write=False).say(f"{run.out} holds this run, finished.")
-        return checkpoint.load(run.out, device="cpu" if shard else str(run.device))
-    found = state.load(run.out, run.plan, run.origin, mapped=shard) or state.State(run.plan)
-    kept: Features | None = None
-    run.accelerator.wait_for_everyone()
-    with Log(run.out, quiet=quiet or not run.main, offset=found.offset, write=run.main) as log:
-        for number, stage in enumerate(stages):
-            run.adapt(stages[number - 1].adapter if number else None, stage.adapter)
-            if number < found.stage:
-                run.learning(stage)
-                continue
-            if stage.cache_features:
-                kept = fresh(
-                    cast(Trainable, model).parts["tower"],
-                    kept,
-                    features,
-                    features_bytes,
-                    run.precision,
-                )
-            run.stage(number, stage, found, log, workers, kept if stage.cache_features else None)
-            found = run.close(number, stage, log, dict(card or {}))
-        run.restore(found)
+    with ExitStack() as held:
         if run.main:
-            checkpoint.save(model, run.out, **_card(dict(card or {}), stages, seed))
-            log.draw()
-            facts = {"origin": run.origin, "seconds": run.seconds, "seed": seed}
-            state.finish(run.out, run.plan, facts)
-    run.accelerator.wait_for_everyone()
-    return model.eval()
+            held.enter_context(state.alone(run.out))
+            if not resume:
+                state.forget(run.out)
+        run.accelerator.wait_for_everyone()
+        if state.finished(run.out, run.plan, run.origin):
+            if run.main and not quiet:
+                Log(run.out, quiet=False, write=False).say(f"{run.out} holds this run, finished.")
+            return checkpoint.load(run.out, device="cpu" if shard else str(run.device))
+        found = state.load(run.out, run.plan, run.origin, mapped=shard) or state.State(run.plan)
+        kept: Features | None = None
+        run.accelerator.wait_for_everyone()
+        with Log(run.out, quiet=quiet or not run.main, offset=found.offset, write=run.main) as log:
+            for number, stage in enumerate(stages):
+                run.adapt(stages[number - 1].adapter if number else None, stage.adapter)
+                if number < found.stage:
+                    run.learning(stage)
+                    continue
+                if stage.cache_features:
+                    kept = fresh(
+                        cast(Trainable, model).parts["tower"],
+                        kept,
+                        features,
+                        features_bytes,
+                        run.precision,
+                    )
+                run.stage(
+                    number, stage, found, log, workers, kept if stage.cache_features else None
+                )
+                found = run.close(number, stage, log, dict(card or {}))
+            run.restore(found)
+            if run.main:
+                checkpoint.save(model, run.out, **_card(dict(card or {}), stages, seed))
+                log.draw()
+                facts = {"origin": run.origin, "seconds": run.seconds, "seed": seed}
+                state.finish(run.out, run.plan, facts)
+        run.accelerator.wait_for_everyone()
+        return model.eval()
 
 
 class _Run:

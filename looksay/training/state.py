@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from looksay.errors import InputError
+from looksay.errors import InputError, plainly
+from looksay.library import files
 from looksay.training.feed import Position
 from looksay.training.stages import Stage
 
@@ -150,6 +152,22 @@ def finished(out: Path, plan: Plan, origin: str = "") -> bool:
     found = json.loads((out / DONE).read_text("utf-8"))
     _check(out, found["plan"] == [list(stage) for stage in plan], found, origin, plan)
     return True
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, which is made. Raises InputError where one trains there, or it cannot be."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        held = files.lock(out / "run")
+    except BlockingIOError as error:
+        raise InputError(
+            f"Another run is training in {out}. Wait for it, or choose another --out."
+        ) from error
+    except OSError as error:
+        raise InputError(f"Nothing can be written to {out}: {plainly(error)}.") from error
+    with closing(held):
+        yield
 
 
 def forget(out: Path) -> None:

@@ -283,6 +283,10 @@ def test_defects_are_told_plainly(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is damaged"):
         checkpoint.load(tmp_path)
     rewritten()
+    tokenizer = (tmp_path / "tokenizer.json").rename(tmp_path / "elsewhere.json")
+    with pytest.raises(InputError, match="its tokenizer is not there"):
+        checkpoint.load(tmp_path)
+    tokenizer.rename(tmp_path / "tokenizer.json")
     weights = tmp_path / content["weights"]
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(InputError, match="cannot be read"):

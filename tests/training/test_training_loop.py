@@ -222,6 +222,22 @@ def test_a_killed_run_goes_on_to_the_same_curve(tmp_path: Path, at: int) -> None
 
 
 @pytest.mark.slow
+def test_two_runs_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    first = subprocess.Popen(
+        [sys.executable, *program(tmp_path, "--pause", 0.05)], env=environment()
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "log.jsonl").is_file():
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    with pytest.raises(InputError, match=r"Another run is training in .* choose another --out"):
+        run(tmp_path, resume=False)
+    assert first.wait(120) == 0
+    assert (tmp_path / "run.json").is_file()
+
+
+@pytest.mark.slow
 def test_two_processes_learn_as_one_does(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
