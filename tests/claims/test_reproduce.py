@@ -230,7 +230,7 @@ def test_a_whole_run_leaves_results_from_which_the_page_is_made(
     arms = (Arm("without align", short("align")), Arm("all stages", short()))
     claim = Claim("short", "Two steps teach.", arms, FIGURE, "two steps")
     how = {"seeds": (0,), "size": "tiny", "scenes": 2, "steps_share": 1.0}
-    how |= {"device": "cpu", "compile": False, "save_every": 500}
+    how |= {"device": "cpu", "precision": "auto", "compile": False, "save_every": 500}
     _run({"made/short": claim}, tmp_path, how, as_json=True)
     (row,) = json.loads(capsys.readouterr().out)
     assert row["verdict"] == "undecided"

@@ -325,7 +325,7 @@ def test_alt_texts_are_asked_for_as_describe_does(tmp_path: Path) -> None:
         for items in (plain, section)
     ]
     assert "harbour" not in words[0][0]
-    assert "Heading: The harbour" in words[1][0]
+    assert 'Heading: "The harbour"' in words[1][0]
     assert "German" in words[0][2]
     assert [item.id for item in plain] == ["images/a.jpg", "images/b.jpg", "images/c.jpg"]
 
