@@ -14,18 +14,18 @@ demo: .venv/facts.stamp          ## the main job on the shipped examples
 	$(BIN)/python examples/demo.py
 
 test: .venv/dev.stamp            ## all tests
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 test-fast: .venv/dev.stamp       ## without the slow ones and those that need torch
-	$(BIN)/python -m pytest -n 2 -m "not slow and not local" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not local" $(PYTEST_ARGS)
 
 lint: .venv/dev.stamp            ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/dev.stamp           ## the benchmarks of docs/performance.md
-	$(BIN)/python benchmarks/library.py
+bench: .venv/dev.stamp           ## the benchmarks: rewrites the table of docs/performance.md, under half an hour
+	$(BIN)/python benchmarks/all.py
 
 .venv/python.stamp:
 	@echo Making a virtual environment in .venv.

@@ -20,6 +20,7 @@ import time
 from dataclasses import replace
 
 import torch
+from measured import tell
 
 from looksay import plugins
 from looksay.training.feed import Feed
@@ -87,7 +88,7 @@ def measured(name, size, steps, rounds):
                 steps_of.zero_grad(set_to_none=True)
             if number:  # the first round warms up
                 times[arm].append(time.process_time() - began)
-    return {arm: pictures / statistics.median(found) for arm, found in times.items()}
+    return {arm: [pictures / one for one in found] for arm, found in times.items()}
 
 
 def main(args):
@@ -96,13 +97,12 @@ def main(args):
     print(f"Pictures per second of CPU time, size {args.size}, {threads} threads")
     for name in args.families.split(","):
         found = measured(name, args.size, args.steps, args.rounds)
-        told = [f"{arm} {rate:.1f}" for arm, rate in found.items()]
-        told += [
-            f"{found['once'] / rate:.2f} times {arm}"
-            for arm, rate in found.items()
-            if arm not in ("known", "once")
-        ]
+        told = [f"{arm} {statistics.median(rates):.1f}" for arm, rates in found.items()]
         print(f"{name} ({STAGES[name]}): {', '.join(told)}", flush=True)
+        for arm, rates in found.items():
+            if arm != "once":
+                ratios = [one / other for one, other in zip(found["once"], rates, strict=True)]
+                tell(f"training {name}/{STAGES[name]}, tower once beside {arm}", ratios)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measured import tell
 
 from looksay import searching
 from looksay.api import Library
@@ -95,12 +96,10 @@ def main(photos: int, width: int, top: int, seed: int) -> None:
 
         sorting = sorted(timed(plain) for _ in range(QUERIES))
         middle, full = statistics.median(found), statistics.median(sorting)
-        bar = f" (bar: <{BAR_S})" if photos <= 1_000_000 else ""
-        print(
-            f"search for the best {top}: {middle:.3f} s{bar}, {found[0]:.3f} to {found[-1]:.3f} in {QUERIES}, "
-            f"{core:.3f} s of the core; "
-            f"plain full sort {full:.3f} s, ratio {full / middle:.2f}"
-        )
+        aim = f"< {BAR_S}" if photos <= 1_000_000 else ""
+        tell(f"search of {photos:,} vectors for the best {top}", found, "s", aim)
+        tell("plain full sort of the same beside it", [one / middle for one in sorting])
+        print(f"  {core:.3f} s of the core; plain full sort {full:.3f} s")
         (query,) = encoder.unit(1)
         cosines = vectors @ query
         best = timed(lambda: searching.nearest(cosines, top))

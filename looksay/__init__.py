@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from looksay.api import Description, Library, describe
+    from looksay.api import Library
     from looksay.backends.loading import load
+    from looksay.describing.single import Description, describe
 
 __all__ = ["Description", "Library", "describe", "load"]
 
 _WHERE = {
-    "Description": "looksay.api",
+    "Description": "looksay.describing.single",
     "Library": "looksay.api",
-    "describe": "looksay.api",
+    "describe": "looksay.describing.single",
     "load": "looksay.backends.loading",
 }
 

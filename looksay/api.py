@@ -1,49 +1,36 @@
-"""The Python API: `describe` for one picture, `Library` for thousands. The command line is a thin layer over it.
-
->>> import looksay
->>> looksay.describe("examples/site/images/lighthouse.jpg", model="echo").text[:4]
-'Echo'
-"""
+"""The Python API for a whole library; the command line is a thin layer over it. For one picture there is
+`looksay.describe` (`looksay.describing.single`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from looksay import plugins, settings
 from looksay.backends import presets
 from looksay.backends.base import Backend, LoadOptions
 from looksay.backends.loading import load as load_backend
-from looksay.describing import prompts, rules
+from looksay.describing import explaining
+from looksay.describing.assess import Assessor
 from looksay.describing.run import Describer, DescribeReport, Event, Which
-from looksay.errors import BackendError, InputError, UnknownName
+from looksay.errors import InputError, UnknownName
 from looksay.library import catalog as catalog_file
 from looksay.library import texts_csv
 from looksay.library.apply import Applier, ApplyReport
 from looksay.library.catalog import Catalog
 from looksay.library.deciding import Decider
 from looksay.library.export import Row
-from looksay.library.pages import Context
 from looksay.library.records import Target, Words
 from looksay.library.scan import Progress, Scanner, ScanReport, count
 from looksay.spending import Estimate
+from looksay.texts.claims import Reader
 from looksay.types import Options
 
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """Words for one picture. `decorative`: the model proposes that it needs none."""
-
-    text: str
-    extended: str
-    decorative: bool
-    model: str
-    notes: tuple[str, ...]
-    cost_usd: float
-    seconds: float
+if TYPE_CHECKING:
+    from looksay.describing.combining import CombineReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,43 +44,6 @@ class Status:
     decisions: dict[str, int]
     undecided_since_apply: bool
     """Something was decided after the last apply."""
-
-
-def describe(
-    photo: str | Path,
-    model: str | Backend = "auto",
-    *,
-    language: str = "en",
-    context: Context | None = None,
-    options: Options | None = None,
-    load_options: LoadOptions | None = None,
-) -> Description:
-    """Describe one picture file, without a catalogue. Raises LooksayError: an unknown or absent model, a
-    remote one without `LoadOptions(allow_remote=True)`, an unreadable picture, an answer of no use."""
-    backend = load_backend(model, load_options) if isinstance(model, str) else model
-    path = Path(photo)
-    if not path.is_file():
-        raise InputError(f"{path} is not there. Expected a picture file.")
-    asked = prompts.conversation(
-        path, context or Context(), language=language, target=125, profile=backend.profile
-    )
-    completion = next(iter(backend.complete([asked], options or Options())))
-    if completion.error:
-        raise BackendError(f"{backend.name}: {completion.error}")
-    answer = rules.read_answer(completion.text, language=language)
-    if answer.problem in ("empty", "language"):
-        raise BackendError(
-            f"{backend.name}: the answer is of no use ({answer.problem}): {completion.text[:200]!r}"
-        )
-    return Description(
-        answer.alt,
-        answer.extended,
-        answer.decorative,
-        backend.name,
-        answer.notes,
-        completion.cost_usd,
-        completion.seconds,
-    )
 
 
 class Library:
@@ -173,8 +123,8 @@ class Library:
 
     def targets(self, path: str | Path | None = None) -> Iterator[tuple[Target, Words]]:
         """Every place that needs words, with the words that count for it now."""
-        for target in self.catalog.targets.all(self.prefix(path)):
-            yield target, self.words(target)
+        targets = self.catalog.targets.all(self.prefix(path))
+        yield from self.catalog.ledger.words_of(targets, default=self.settings.language)
 
     def words(self, target: Target, language: str | None = None) -> Words:
         """The words that count for a target, in the language asked for, else the page's own, else the
@@ -207,6 +157,13 @@ class Library:
             raise InputError(self._no_photo(photo))
         return self.catalog.ledger.history(place.photo_id)
 
+    def explain(self, photo: str | Path, language: str | None = None) -> explaining.Explanation:
+        """Why a photo has the words that it has, and what speaks for and against them."""
+        targets = self._targets_of(self._name(photo), "", None)
+        if not targets or not targets[0].photo_id:
+            raise InputError(self._no_photo(photo))
+        return explaining.explain(self.catalog, self.settings, targets, language=language)
+
     # --- describe ---------------------------------------------------------------------------------
 
     def describe(
@@ -219,12 +176,16 @@ class Library:
         again: bool = False,
         limit: int | None = None,
         max_cost_usd: float | None = None,
+        context: Collection[str] | None = None,
         options: Options | None = None,
         load_options: LoadOptions | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> DescribeReport:
         """Ask a model for what has no words yet. Answers are stored as they come; asking again asks only
-        for what is still missing for this photo, model, prompt, language and context."""
+        for what is still missing for this photo, model, prompt, language and context.
+
+        `context`: what the model is told besides the photo (looksay.settings.CONTEXTS), () for nothing; None:
+        what the settings say, which also bound what a remote model is told."""
         return self.describer(
             model,
             path=path,
@@ -233,6 +194,7 @@ class Library:
             again=again,
             limit=limit,
             max_cost_usd=max_cost_usd,
+            context=context,
             options=options,
             load_options=load_options,
             on_event=on_event,
@@ -255,6 +217,7 @@ class Library:
         *,
         path: str | Path | None = None,
         language: str | None = None,
+        context: Collection[str] | None = None,
         load_options: LoadOptions | None = None,
         **choices: Any,
     ) -> Describer:
@@ -275,8 +238,42 @@ class Library:
             prefix=self.prefix(path),
             target_characters=self.settings.target_characters,
             max_characters=self.settings.max_characters,
+            context=self.settings.context if context is None else context,
+            remote_context=self.settings.remote_context,
             **choices,
         )
+
+    def assessor(
+        self, reader: Reader, *, path: str | Path | None = None, **choices: Any
+    ) -> Assessor:
+        """A run that holds the texts that nobody has reviewed to what is known of their photos, not yet started.
+        `reader`: who takes texts apart (`looksay.data.readers.load`)."""
+        return Assessor(
+            self.catalog,
+            reader,
+            prefix=self.prefix(path),
+            default_language=self.settings.language,
+            **choices,
+        )
+
+    def combine(
+        self,
+        models: Iterable[str | Backend],
+        reader: str = "english",
+        *,
+        how: Mapping[str, Any] | None = None,
+        **choices: Any,
+    ) -> CombineReport:
+        """Describe with several models, and make one text of what they say. `how` goes to
+        looksay.describing.combining.Combiner (by, verifier, experts, encoder, writer …), the rest to `describe`."""
+        from looksay.data import readers
+        from looksay.describing.combining import Combiner
+
+        describers = [self.describer(model, **choices) for model in models]
+        combiner = Combiner(describers, readers.load(reader), **(how or {}))
+        for describer in describers:
+            describer.run()
+        return combiner.run()
 
     # --- decide -----------------------------------------------------------------------------------
 
@@ -291,8 +288,9 @@ class Library:
         occurrence: int | None = None,
         language: str | None = None,
         replace: bool = False,
+        model: str | None = None,
     ) -> int:
-        """Decide on a photo: "accept" the newest model's words, "edit" (with `text`), "reject",
+        """Decide on a photo: "accept" the newest model's words (or those of `model`), "edit" (with `text`), "reject",
         "decorative" or "clear". Without `page`, on every place that shows it and has a model's words or
         none (or, for "edit", on the photo as such); returns how many places it decided on."""
         name = self._name(photo)
@@ -309,6 +307,7 @@ class Library:
                     extended,
                     replace=replace,
                     explicit=bool(page) or len(targets) == 1,
+                    model=model,
                 )
                 for target in targets
             ]
@@ -381,8 +380,10 @@ class Library:
 
     def rows(self, path: str | Path | None = None, language: str | None = None) -> Iterator[Row]:
         """What `export` writes."""
-        for target in self.catalog.targets.all(self.prefix(path)):
-            words = self.words(target, language)
+        targets = self.catalog.targets.all(self.prefix(path))
+        for target, words in self.catalog.ledger.words_of(
+            targets, language, self.settings.language
+        ):
             yield Row(
                 target.path,
                 target.page,
@@ -402,6 +403,10 @@ class Library:
     def _name(self, path: str | Path) -> str:
         """A path as the catalogue writes it: as given where that is known, else relative to the root."""
         text = Path(path).as_posix()
+        if any(
+            0xDC80 <= ord(c) <= 0xDCFF for c in text
+        ):  # bytes that are no UTF-8, as paths hold them
+            raise InputError(f"The name {text!a} is not UTF-8. Give the file another.")
         if not Path(path).is_absolute() and (
             self.catalog.place(text) or self.catalog.page_digest(text)
         ):

@@ -34,10 +34,13 @@ def is_url(name: str) -> bool:
     return name.lower().startswith(("http://", "https://"))
 
 
-def fetch(url: str, *, max_bytes: int = MAX_BYTES, timeout_s: float = TIMEOUT_S) -> bytes:
+def fetch(
+    url: str, *, max_bytes: int = MAX_BYTES, timeout_s: float = TIMEOUT_S, own: bool = True
+) -> bytes:
     """The bytes of the image at `url`. Raises InputError: no image, too large, too slow, not public.
 
-    No proxy, cookie or credential of the environment is used, since a proxy would look names up itself.
+    No proxy, cookie or credential of the environment is used, since a proxy would look names up itself. `own`: a URL
+    that says loopback is asked, for whoever types it sits here; a server's clients do not.
     """
     deadline = time.monotonic() + timeout_s
     typed = _split(url, url)
@@ -46,7 +49,7 @@ def fetch(url: str, *, max_bytes: int = MAX_BYTES, timeout_s: float = TIMEOUT_S)
         with httpx.Client(trust_env=False, follow_redirects=False) as client:
             here = typed
             for _ in range(MAX_REDIRECTS + 1):
-                answer = _ask(client, here, _addresses(here, typed, url), deadline)
+                answer = _ask(client, here, _addresses(here, typed, url, own), deadline)
                 try:
                     if answer.is_redirect:
                         here = _split(urljoin(here.geturl(), answer.headers["location"]), url)
@@ -79,7 +82,7 @@ def _port(parts: SplitResult) -> int:
     return parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _addresses(here: SplitResult, typed: SplitResult, url: str) -> list[Address]:
+def _addresses(here: SplitResult, typed: SplitResult, url: str, own: bool) -> list[Address]:
     """What the host's name stands for. Raises InputError where one of them is not to be asked."""
     host = str(here.hostname)
     try:
@@ -87,7 +90,7 @@ def _addresses(here: SplitResult, typed: SplitResult, url: str) -> list[Address]
     except (OSError, UnicodeError):
         raise InputError(f"{url}: there is no host {host!r}, or the network is down.") from None
     addresses = [ipaddress.ip_address(str(row[4][0]).partition("%")[0]) for row in rows]
-    same_place = (host, _port(here)) == (typed.hostname, _port(typed))
+    same_place = own and (host, _port(here)) == (typed.hostname, _port(typed))
     for address in addresses:
         if is_public(address) or (same_place and _says_loopback(host)):
             continue

@@ -22,6 +22,8 @@ from looksay.errors import UnreadablePhoto
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before decoding: 100 megapixels are 300 MB of RGB."""
+SPARE = 2
+"""Finer detail than so many pixels for one that a model sees would be lost in resizing anyway."""
 
 PHOTO_SUFFIXES = frozenset(
     [
@@ -113,18 +115,24 @@ def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Pillow.
 
 
 def upright_rgb(
-    image: Pillow.Image, *, max_side_px: int | None = None, rough: bool = False
+    image: Pillow.Image,
+    *,
+    max_side_px: int | None = None,
+    rough: bool = False,
+    seen_px: int | None = None,
 ) -> Pillow.Image:
     """Decode: first frame, EXIF orientation applied, transparency over white, 8-bit RGB.
 
     With `max_side_px` the longest side is at most that (JPEGs are shrunk while decoding); with `rough`
-    it may be up to three times as long, which saves a resize.
+    it may be up to three times as long, which saves a resize. `seen_px` is the side of the square
+    that a model sees of it: JPEGs are shrunk while decoding to no less than `SPARE` times that.
     Raises UnreadablePhoto where the pixel data is damaged or cut off.
     """
     try:
         with _hushed:
-            if max_side_px:
-                image.draft("RGB", (max_side_px, max_side_px))
+            spare_px = SPARE * seen_px if seen_px else None
+            if least := min(filter(None, (max_side_px, spare_px)), default=None):
+                image.draft("RGB", (least, least))
             image.load()  # Pillow turns a TIFF while decoding, and then reports it as upright
             turn = _TURNS.get(orientation(image))
             if image.mode.startswith(("I;16", "I", "F")):
@@ -152,7 +160,10 @@ def orientation(image: Pillow.Image) -> int:
 
 
 def load_rgb(
-    source: Path | bytes | Pillow.Image, *, max_side_px: int | None = None
+    source: Path | bytes | Pillow.Image,
+    *,
+    max_side_px: int | None = None,
+    seen_px: int | None = None,
 ) -> Pillow.Image:
     """Open and decode in one step; see `open_image` and `upright_rgb`. A picture that is decoded
     already is not changed; where there is nothing to do to it, it is returned itself."""
@@ -162,7 +173,7 @@ def load_rgb(
             return source
         return upright_rgb(source.copy(), max_side_px=max_side_px)
     with open_image(source) as image:
-        return upright_rgb(image, max_side_px=max_side_px)
+        return upright_rgb(image, max_side_px=max_side_px, seen_px=seen_px)
 
 
 def digest(source: Path | bytes | Pillow.Image) -> str:

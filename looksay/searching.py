@@ -86,7 +86,8 @@ class Searcher:
         self, words: str, top: int, rerank: int = 0, on_pair: Callable[[], None] = lambda: None
     ) -> list[Hit]:
         """The `top` photos nearest to the words, best first; the first `rerank` of them in the order of a
-        model that sees photo and words together, `match` being its log-odds; one whose file cannot be read any
+        model that sees photo and words together, `match` being its log-odds (with those of the cosine, where the model
+        has learned a temperature for it); one whose file cannot be read any
         more comes after those. Raises InputError as `matcher` does, BackendError."""
         matcher = self.matcher() if rerank else None
         (query,) = self.encoder.embed_texts([words])
@@ -101,7 +102,9 @@ class Searcher:
                     (logit,) = matcher.match([Image(seen.picture)], [words])
                     looked.append((float(logit), hit))
                 on_pair()
-            looked.sort(key=lambda one: -one[0])
+            # Where the temperature of its contrast is known, the cosine is a log-odds as well, and both count.
+            temperature = getattr(matcher, "temperature", float("inf"))
+            looked.sort(key=lambda one: -one[0] - one[1].score / temperature)
             again = [replace(hit, match=logit) for logit, hit in looked]
             hits = again + unread + hits[rerank:]
         return hits[:top]

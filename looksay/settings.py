@@ -10,6 +10,10 @@ from typing import Any
 from looksay.errors import InputError, UnknownName
 
 FILE_NAME = "looksay.toml"
+CONTEXTS = ("page", "album", "date", "place")
+"""What a model can be told besides the photo: the page's words around it, its folder, when it was taken, and where."""
+USUAL_CONTEXT, REMOTE_CONTEXT = ("page", "album", "date"), ("page",)
+"""What it is told where nobody says otherwise, and what of that if it is not on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,10 @@ class Settings:
     """BCP 47 code of the language to write in."""
     allow_remote: bool = False
     """Photos may be sent to models that are not on this machine."""
+    context: tuple[str, ...] = USUAL_CONTEXT
+    """What models are told besides the photo: page, album, date, place (docs/context.md)."""
+    remote_context: tuple[str, ...] = REMOTE_CONTEXT
+    """Of that, what models that are not on this machine are told."""
     exclude: tuple[str, ...] = ("node_modules", "_site", "__pycache__", ".*")
     """File and folder names (with * and ?) that a scan passes over."""
     max_megapixels: int = 100
@@ -59,4 +67,8 @@ def load(root: Path) -> Settings:
         values[name] = tuple(value) if isinstance(value, list) else value
     if values.get("template_escape", "auto") not in ("auto", "backslash", "entity"):
         raise InputError(f"{path}: template_escape should be auto, backslash or entity.")
+    for name in ("context", "remote_context"):
+        for kind in values.get(name, ()):
+            if kind not in CONTEXTS:
+                raise UnknownName(f"context (in {path}, {name})", str(kind), CONTEXTS)
     return Settings(**values)

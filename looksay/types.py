@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from PIL.Image import Image as Pillow
 
+CONFIDENCE = "confidence"
+"""Key of `Completion.details`: mean log-probability (nats) of the answer's tokens, where a backend can tell."""
+
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "refusal", "error"]
 

@@ -40,7 +40,7 @@ def shared_data() -> Path:
     return SHARED / "data"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A real browser, Debian's Chromium by default."""
     chromium = (
@@ -54,6 +54,15 @@ def browser() -> Iterator[Any]:
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One `looksay serve` for all tests of tests/serve."""
+    from running import several
+
+    with several(tmp_path_factory.mktemp("served")) as server:
+        yield server
 
 
 collect_ignore = ["library/killed.py"]  # a program of its own, run by test_kill.py

@@ -15,12 +15,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import forking
 import pytest
 from conftest import need
 from faulty import Faulty, Received, Reply, openai_models, openai_text
@@ -40,10 +43,14 @@ def commands(page: Path) -> list[str]:
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> tuple[Path, dict[str, str]]:
-    """(folder, environment) of somebody who reads along: `site`, a photo, and servers that answer."""
+def reader(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """(folder, environment) of somebody who reads along: `site`, a photo, and servers that answer.
+
+    The hub's cache is empty, and in the same place for every page, so that one process forks for all (`forking`).
+    """
     pytest.importorskip("rapidocr", reason="the extra facts is not installed")
-    folder = tmp_path / "reader"
+    folder, hub = tmp_path / "reader", tmp_path_factory.getbasetemp() / "hub"
+    shutil.rmtree(hub, ignore_errors=True)
     shutil.copytree(ROOT / "examples" / "site", folder / "site")
     shutil.copytree(ROOT / "examples" / "site", folder / "photos")
     shutil.copytree(ROOT / "examples" / "score", folder / "score")
@@ -52,7 +59,7 @@ def reader(tmp_path: Path) -> tuple[Path, dict[str, str]]:
         os.environ
         | {
             "OPENAI_API_KEY": "sk-test",
-            "HF_HUB_CACHE": str(tmp_path / "hub"),
+            "HF_HUB_CACHE": str(hub),
             "HF_HUB_OFFLINE": "1",
             "PYTHONUTF8": "1",
         },
@@ -60,7 +67,43 @@ def reader(tmp_path: Path) -> tuple[Path, dict[str, str]]:
 
 
 def answer(received: Received) -> str:
-    return "부두에 배 두 척이 있다." if "Write Korean" in str(received.body) else SAID
+    asked = str(received.body)
+    if "Answer FIRST, SECOND or SAME" in asked:  # a judge of docs/comparing.md
+        return "SAME"
+    if "You grade alternative text" in asked:
+        seen = {"named": 2, "objects": 3, "mood": True, "repetition": False, "grammar": False}
+        return json.dumps(seen | {"hallucinations": 0})
+    return "부두에 배 두 척이 있다." if re.search("Write Korean|in Korean:", asked) else SAID
+
+
+def stands(line: str) -> bool:
+    """It is a server, which stands while the rest of its page is typed."""
+    _, *words = shlex.split(line)
+    return (
+        words[:1] == ["review"]
+        or "--grade" in words
+        or (words[:1] == ["serve"] and "--plan" not in words)
+    )
+
+
+@contextmanager
+def ports_of_its_own(typed: list[str], shared: Path) -> Iterator[None]:
+    """Pages name ports, so those with servers take turns, whichever process of pytest tests them."""
+    if not any(":8000/" in line or stands(line) for line in typed):
+        yield
+        return
+    taken = shared / "ports-of-the-pages"
+    for _ in range(2400):
+        with suppress(FileExistsError):
+            taken.touch(exist_ok=False)
+            break
+        time.sleep(0.5)
+    else:
+        pytest.fail(f"{taken} stands for 20 minutes; the process that made it must have died")
+    try:
+        yield
+    finally:
+        taken.unlink()
 
 
 @contextmanager
@@ -93,17 +136,46 @@ def servers(typed: list[str]) -> Iterator[dict[str, str]]:
             Faulty(chat, pages={"/api/tags": Reply({"models": [about | sees]})})
         )
         cloud = running.enter_context(Faulty(openai, pages=openai_models("gpt-4o")))
-        if any(":8000/" in line for line in typed):
+        own = any(line.startswith("looksay serve") for line in typed)
+        if any(":8000/" in line for line in typed) and not own:
             try:
                 running.enter_context(Faulty(openai, pages=openai_models("my-model"), port=8000))
             except OSError:
-                pytest.skip("port 8000, which the README names, is taken on this machine")
+                need(None, "port 8000, which pages name, is taken on this machine")
         yield {"OLLAMA_HOST": f"127.0.0.1:{ollama.port}", "TEST_OPENAI_URL": f"{cloud.url}/v1"}
+
+
+@contextmanager
+def served(command: list[str], where: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A server of looksay that stands while the rest of the page is typed; it says where, with a path or a space."""
+    process = subprocess.Popen(
+        command, cwd=where, env=environment, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+    assert process.stderr is not None
+    try:
+        said = ""
+        while not re.search(r"/v1|http://127\.0\.0\.1:\d+/ ", said):
+            line = process.stderr.readline()
+            said += line
+            if not line:
+                pytest.fail(f"{command}\n{said}")
+        rest = threading.Thread(target=process.stderr.read, daemon=True)
+        rest.start()
+        yield
+        process.terminate()
+        rest.join(60)
+    finally:
+        process.terminate()
+        process.wait(60)
+        process.stderr.close()
 
 
 RUN = (
     "import os, sys, looksay.backends.openai as o; o.OPENAI_URL = os.environ['TEST_OPENAI_URL']\n"
     "sys.argv[0] = 'looksay'; from looksay.cli import main; main()"
+)
+SCRIPT = (
+    "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 )
 
 
@@ -126,7 +198,9 @@ def cache_checkpoints(cache: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.local
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_the_commands_run(page: Path, reader: tuple[Path, dict[str, str]]) -> None:
+def test_the_commands_run(
+    page: Path, reader: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder, environment = reader
     typed = commands(page)
     if any("hub:" in line for line in typed):
@@ -137,28 +211,26 @@ def test_the_commands_run(page: Path, reader: tuple[Path, dict[str, str]]) -> No
 
         need(importlib.util.find_spec("scipy"), "the extra experts is not installed")
         prepare(folder, Path(environment["HF_HUB_CACHE"]))
-    with servers(typed) as addresses:
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    with (
+        ports_of_its_own(typed, shared),
+        servers(typed) as addresses,
+        ExitStack() as standing,
+    ):
         environment |= addresses
         if page.name != "README.md":
-            subprocess.run(
-                [sys.executable, "-c", RUN, "scan", "site"], cwd=folder, env=environment, check=True
-            )
+            forking.run(["scan", "site"], code=RUN, cwd=folder, env=environment).check_returncode()
         for line in typed:
             program, *words = shlex.split(line)
             if program in ("make", "pip", "pytest", "python3", "."):
                 continue  # test_make.py runs these
-            command = {"looksay": [sys.executable, "-c", RUN], "python": [sys.executable]}[program]
-            where = ROOT if program == "python" else folder
-            done = subprocess.run(
-                [*command, *words],
-                cwd=where,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                encoding="utf-8",
-                timeout=300,
-            )
+            if stands(line):
+                command = [sys.executable, "-c", RUN, *words]
+                standing.enter_context(served(command, folder, environment))
+                continue
+            code, where = {"looksay": (RUN, folder), "python": (SCRIPT, ROOT)}[program]
+            done = forking.run(words, code=code, cwd=where, env=environment)
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 

@@ -17,12 +17,13 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
     {"types", "errors", "plugins", "settings", "images", "svg", "parallel", "fetching", "video"}
-    | {"texts", "spending"},
+    | {"texts", "spending", "keeping"},
     {"library", "experts"},
     {"models"},
     {"backends"},
     {"data", "describing", "searching", "serve"},
     {"training", "evaluation"},
+    {"comparing"},
     {"api", "claims", "web"},
     {"cli"},
     {"__main__"},
@@ -98,9 +99,27 @@ def test_files_stay_readable(path: Path) -> None:
 def test_sql_stands_in_the_catalogue_only() -> None:
     allowed = {
         *("store.py", "catalog.py", "targets.py", "ledger.py", "journal.py", "migrations.py"),
-        "embeddings.py",
+        *("embeddings.py", "assessments.py", "ratings.py", "decisions.py", "queue.py"),
+        "standing.py",
     }
     statement = re.compile(r"[\"'](?:SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA)\s")
     for path in SOURCES:
         if path.parent.name != "library" or path.name not in allowed:
             assert not statement.search(path.read_text("utf-8")), path
+
+
+def test_every_backend_can_be_loaded() -> None:
+    """What is no provider is named as machinery, or a user could type it as one."""
+    from looksay import plugins
+
+    for name in plugins.names("looksay.backends"):
+        tree = ast.parse((PACKAGE / "backends" / f"{name}.py").read_text("utf-8"))
+        assert "load" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, (
+            name
+        )
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest imports them by it, and the second of two is not run."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(set(names)) == len(names), sorted({n for n in names if names.count(n) > 1})

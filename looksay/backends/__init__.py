@@ -7,6 +7,9 @@ model names that it can serve on this machine right now, quickly, without an err
 from looksay.backends.base import Backend, LoadOptions, Profile
 from looksay.backends.loading import load
 
-MACHINERY = frozenset({"base", "auto", "encoders", "http", "keys", "loading", "presets"})
+MACHINERY = frozenset(
+    {"base", "auto", "dialogue", "encoders", "http", "keys", "loading", "presets"}
+    | {"engine", "opening", "preparing", "spread", "tickets"}
+)
 
 __all__ = ["Backend", "LoadOptions", "Profile", "load"]

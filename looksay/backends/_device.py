@@ -84,6 +84,13 @@ def out_of_memory(error: Exception) -> bool:
     )
 
 
+def free_bytes(device: Any) -> int | None:
+    """Memory that is free on a GPU; None where it cannot be asked, or is the machine's own."""
+    import torch
+
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
+
+
 def empty_cache(device: Any) -> None:
     import torch
 
@@ -100,6 +107,6 @@ def reason(error: Exception) -> str:
     if out_of_memory(error):
         return (
             "out of memory even for one photo. Take a smaller model, or hold its weights in 4 bit: "
-            "--quantize nf4 (hub models)."
+            "--quantize nf4."
         )
     return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}"

@@ -49,6 +49,13 @@ CAPTIONERS = {
 }
 
 
+_ONE_SIZE = {
+    "BlipImageProcessor",
+    "CLIPImageProcessor",
+    "SiglipImageProcessor",
+    "ViTImageProcessor",
+}
+"""Processors that make every picture equally large, without tiles."""
 MARK = "xqx"
 """Stands for an answer where only what is written around it matters."""
 
@@ -189,6 +196,16 @@ class Asking:
         self._extra = {"enable_thinking": False} if "enable_thinking" in str(template) else {}
         tokens = {*self.tokenizer.all_special_tokens, getattr(processor, "image_token", None)}
         self._control = sorted(t for t in map(str, tokens) if len(t) > 2 and t[0] in "<[")
+
+    @property
+    def seen_px(self) -> int | None:
+        """The side of the square that the model sees of every picture; None: it sees more of a larger one (tiles), or
+        who knows."""
+        looks = getattr(self.processor, "image_processor", None)
+        size = dict(getattr(looks, "size", None) or {})
+        sides: list[int] = [px for px in size.values() if px]
+        known = type(looks).__name__.removesuffix("Pil") in _ONE_SIZE
+        return max(sides) if known and sides else None
 
     def question(
         self, index: int, conversation: Conversation, images: list[Pillow.Image]

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from looksay.backends import _device
-from looksay.backends._hub_asking import CAPTIONERS, Captioner, load_processor
+from PIL import Image as Pillow
+
+from looksay.backends import _device, _openvino, _quantized
+from looksay.backends._hub_asking import CAPTIONERS, Asking, Captioner, load_processor
 from looksay.backends._hub_source import fingerprint, locate, read_json, sees
 from looksay.backends.base import LoadOptions, searches
 from looksay.backends.encoders import ARCHITECTURES
-from looksay.errors import BackendError, InputError, LooksayError, MissingDependency
-
-QUANTIZATIONS: dict[str, dict[str, Any]] = {
-    "int8": {"load_in_8bit": True},
-    "int4": {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"},
-    "nf4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
-}
-"""How each value of `quantize` reads in bitsandbytes."""
-NO_INT8_ON_CPU = frozenset({"aya_vision", "mllama"})
-"""Types with four-dimensional activations, which bitsandbytes 0.50 cannot multiply in int8 on a CPU."""
+from looksay.errors import BackendError, LooksayError, MissingDependency
+from looksay.types import Conversation, Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +32,7 @@ class Checkpoint:
 
 def open_checkpoint(model: str, options: LoadOptions) -> Checkpoint:
     """Find, check and load checkpoint `model`. Raises as `looksay.backends.hub.load` says."""
-    _check_options(options)
+    _device.check(options.device, options.dtype)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
@@ -47,8 +40,9 @@ def open_checkpoint(model: str, options: LoadOptions) -> Checkpoint:
         import transformers
     except ImportError as error:
         raise MissingDependency(f"hub:{model}", "local", error.name or "transformers") from error
-    folder = locate(model)
     device = _device.device_for(options.device)
+    _quantized.check(options.quantize, device, options.runtime)
+    folder = locate(model)
     dtype = _device.dtype_for(options.dtype, device)
     # Its progress bars and hints are for people who write training scripts.
     transformers.utils.logging.set_verbosity_error()
@@ -56,10 +50,6 @@ def open_checkpoint(model: str, options: LoadOptions) -> Checkpoint:
     config = read_json(folder / "config.json")
     model_type = str(config.get("model_type", ""))
     _check_type(model, model_type, config, options.trust_remote_code)
-    if options.quantize == "int8" and device == "cpu" and model_type in NO_INT8_ON_CPU:
-        raise BackendError(
-            f"hub:{model} ({model_type}) does not run in int8 on a CPU. Use nf4 instead."
-        )
     try:
         processor = load_processor(folder, model_type, options.trust_remote_code)
         loaded = _load_model(folder, model_type, config, options, device, dtype)
@@ -78,34 +68,17 @@ def open_checkpoint(model: str, options: LoadOptions) -> Checkpoint:
         )
     if captioner and captioner.always_text:
         _mark_images(loaded, processor)
-    precision = [
-        str(dtype).removeprefix("torch."),
-        *([options.quantize] if options.quantize else []),
-    ]
+    if options.quantize and not _by_bitsandbytes(options, device):
+        loaded = _narrow(f"hub:{model}", loaded, processor, captioner, options, device, dtype)
+    precision = _quantized.precision(dtype, options.quantize, device, options.runtime)
     return Checkpoint(
-        "-".join([fingerprint(folder), *precision]),
+        f"{fingerprint(folder)}-{precision}",
         loaded,
         processor,
         captioner,
         torch.device(loaded.device),
         dtype,
     )
-
-
-def _check_options(options: LoadOptions) -> None:
-    _device.check(options.device, options.dtype)
-    if options.quantize:
-        if options.quantize not in QUANTIZATIONS:
-            raise InputError(
-                f"quantize = {options.quantize!r} is unknown. Expected one of: {', '.join(QUANTIZATIONS)}."
-            )
-        # It remarks on every layer, at every token, that inputs are cast.
-        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-        try:
-            import bitsandbytes  # noqa: F401
-        except ImportError as error:
-            what = f"quantize = {options.quantize!r}"
-            raise MissingDependency(what, "quantized", "bitsandbytes") from error
 
 
 def _check_type(model: str, model_type: str, config: dict[str, Any], trust: bool) -> None:
@@ -169,12 +142,21 @@ def _load_model(
         "trust_remote_code": options.trust_remote_code,
         "output_loading_info": True,
     }
-    if options.quantize:
-        settings = QUANTIZATIONS[options.quantize] | {"bnb_4bit_compute_dtype": dtype}
-        if device == "cpu":
-            # bitsandbytes (0.50) fails on a CPU where activations have outliers; 0 means not to set them apart.
-            settings["llm_int8_threshold"] = 0.0
-        arguments["quantization_config"] = transformers.BitsAndBytesConfig(**settings)
+    narrow = options.quantize
+    if narrow and not _by_bitsandbytes(options, device):
+        # In the release's own precision, which is the least memory, until the layers are narrow.
+        arguments |= {"dtype": "auto", "device_map": "cpu"}
+    elif narrow:
+        settings = transformers.AutoConfig.from_pretrained(
+            folder, trust_remote_code=options.trust_remote_code
+        )
+        with torch.device("meta"):
+            hollow = getattr(transformers, auto).from_config(
+                settings, trust_remote_code=options.trust_remote_code
+            )
+        arguments["quantization_config"] = _quantized.of_transformers(
+            f"hub:{folder.name}", hollow, narrow, device, dtype
+        )
     model, report = getattr(transformers, auto).from_pretrained(folder, **arguments)
     if lacking := sorted(report["missing_keys"]):
         # transformers would fill them with random numbers, and the model would talk nonsense.
@@ -184,6 +166,40 @@ def _load_model(
             "the layout of transformers, as in the model's original release."
         )
     return model.eval()
+
+
+def _by_bitsandbytes(options: LoadOptions, device: str) -> bool:
+    """Whether transformers makes layers narrow while it loads; else they become it afterwards."""
+    quantize = options.quantize
+    by_others = _openvino.holds(quantize, device, options.runtime)
+    return bool(quantize) and not by_others and not _quantized.by_torch(str(quantize), device)
+
+
+def _narrow(
+    name: str,
+    model: Any,
+    processor: Any,
+    captioner: Captioner | None,
+    options: LoadOptions,
+    device: str,
+    dtype: Any,
+) -> Any:
+    from looksay.models.checkpoint import moved
+
+    quantize = str(options.quantize)
+    if _openvino.holds(quantize, device, options.runtime):
+        _openvino.hold(name, [model], quantize, lambda: try_out(model, processor, captioner))
+    else:
+        _quantized.hold(model, quantize, device, dtype)
+    return moved(model, device, dtype)
+
+
+def try_out(model: Any, processor: Any, captioner: Captioner | None) -> None:
+    """Let a model write two words about a black picture."""
+    asking, picture = Asking(processor, captioner), Pillow.new("RGB", (224, 224))
+    talk = Conversation.ask(Image(picture), "What is there?")
+    inputs = asking.tensors([asking.question(0, talk, [picture])]).to(dtype=model.dtype)
+    model.generate(**inputs, max_new_tokens=2, do_sample=False)
 
 
 def _mark_images(model: Any, processor: Any) -> None:

@@ -41,6 +41,24 @@ class PromptLength(LogitsProcessor):  # type: ignore[misc]
         return scores_BV
 
 
+class Certainty(LogitsProcessor):  # type: ignore[misc]
+    """Notes how likely each chosen token was, before chance is added. Of beams it would tell nothing."""
+
+    def __init__(self) -> None:
+        self.chosen: list[torch.Tensor] = []
+        self.before: torch.Tensor | None = None
+
+    def __call__(self, ids_BT: torch.Tensor, scores_BV: torch.Tensor) -> torch.Tensor:
+        self.note(ids_BT)
+        self.before = scores_BV.float().log_softmax(-1)
+        return scores_BV
+
+    def note(self, ids_BT: torch.Tensor) -> None:
+        """The last token of each row was chosen from the scores before."""
+        if self.before is not None:
+            self.chosen.append(self.before.gather(1, ids_BT[:, -1:]))
+
+
 class Sampling(LogitsProcessor):  # type: ignore[misc]
     """Draws tokens by adding Gumbel noise, so that the greedy choice is a sample (the Gumbel-max trick).
 
@@ -126,7 +144,8 @@ class Writing:
             settings.pad_token_id = tokenizer.pad_token_id
         self.prompt = PromptLength()
         self.stop = StopAt(options.stop, tokenizer, self.prompt, positions)
-        processors: list[Any] = [self.prompt]
+        self.certainty = Certainty() if (settings.num_beams or 1) == 1 else None
+        processors: list[Any] = [self.prompt, *([self.certainty] if self.certainty else [])]
         if options.temperature > 0:
             processors.append(Sampling(options, rows))
         self.arguments = {
@@ -134,6 +153,18 @@ class Writing:
             "logits_processor": LogitsProcessorList(processors),
             "stopping_criteria": StoppingCriteriaList([self.stop]),
         }
+
+    def confidences(self, ids_BT: torch.Tensor) -> list[float | None]:
+        """Mean log-probability (nats) of each returned row's new tokens, its end included; None after beams."""
+        if self.certainty is None:
+            return [None] * len(ids_BT)
+        self.certainty.note(ids_BT)
+        logs_BT = torch.cat(self.certainty.chosen, dim=1).cpu()
+        found: list[float | None] = []
+        for logs_T, ids_T in zip(logs_BT, ids_BT[:, self.prompt.tokens :].tolist(), strict=True):
+            end = next((at + 1 for at, token in enumerate(ids_T) if token in self.ends), len(ids_T))
+            found.append(float(logs_T[:end].mean()))
+        return found
 
     def read(self, ids_T: torch.Tensor) -> tuple[str, int, FinishReason]:
         """The text of one returned row, its number of tokens without the end token, and why it ended."""
@@ -156,11 +187,15 @@ class Writing:
         return self._answer(text, ids_T).strip(), end, reason
 
     def _answer(self, text: str, ids_T: torch.Tensor) -> str:
-        """The text without the thoughts of a model that thinks aloud; nothing if it got no further."""
-        _, closed, answer = text.rpartition("</think>")
-        if closed:
-            return answer
-        # Some templates open the thoughts themselves, at the end of the prompt.
         prompt = ids_T[: self.prompt.tokens][-8:].tolist()
-        lead = self.tokenizer.decode(prompt, skip_special_tokens=False).rstrip()
-        return "" if lead.endswith("<think>") or text.lstrip().startswith("<think>") else text
+        return without_thoughts(text, self.tokenizer.decode(prompt, skip_special_tokens=False))
+
+
+def without_thoughts(text: str, lead: str) -> str:
+    """The text without the thoughts of a model that thinks aloud; nothing if it got no further. `lead`: how the prompt
+    ended, for some templates open the thoughts themselves."""
+    _, closed, answer = text.rpartition("</think>")
+    if closed:
+        return answer
+    opened = lead.rstrip().endswith("<think>") or text.lstrip().startswith("<think>")
+    return "" if opened else text

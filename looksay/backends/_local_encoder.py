@@ -41,6 +41,14 @@ class LocalEncoder:
 class LocalMatcher(LocalEncoder):
     """One whose family also looks at a picture and a text together."""
 
+    @property
+    def temperature(self) -> float:
+        """Of the contrast that it learned: cosines over it are log-odds, as those of `match` are."""
+        parts = self._model.parts.values()
+        return float(
+            next(part.temperature.detach() for part in parts if hasattr(part, "temperature"))
+        )
+
     def match(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float32]:
         """Log-odds that each text fits; of a video (several images), the mean over its frames, since these
         families are trained on single pictures."""
@@ -64,6 +72,11 @@ def load(model: str, options: LoadOptions) -> LocalEncoder:
     """The dual encoder of a folder, in float32 unless another precision is asked for. Raises InputError (no
     such folder, no checkpoint, a family that does not embed), BackendError, MissingDependency."""
     name = f"local:{model}"
+    if options.quantize:
+        raise InputError(
+            "quantize is for models that write. An encoder runs as it was saved; choose --dtype bfloat16 to halve its "
+            "memory."
+        )
     if options.dtype == "auto":
         options = replace(options, dtype="float32")
     found, content, fingerprint = local.opened(name, local.folder_of(model), options)

@@ -182,6 +182,7 @@ def load(model: str, options: LoadOptions) -> Claude:
             price=courier.price,
             concurrency=courier.workers,
             image_tokens=preset.image_tokens if preset and preset.image_tokens else 1600,
+            reads_px=options.max_side_px,
         ),
         model,
         client,

@@ -29,6 +29,7 @@ __all__ = [
     "check_describes",
     "is_loopback",
     "parse_name",
+    "same_model",
     "searches",
     "spelled",
 ]
@@ -59,8 +60,18 @@ class Profile:
     price: Price | None = None
     concurrency: int = 1
     """Requests (or the batch) that it works on at once."""
+    shared: bool = False
+    """It computes its answers together: each one's seconds are its part of those that pass."""
     image_tokens: int = 800
     """Prompt tokens that one image costs, for estimates."""
+    reads_px: int | None = None
+    """It shrinks pictures to this longest side before all else (`images.load_rgb`), so that they may be sent to it so;
+    None: it wants the file."""
+
+    @property
+    def workers(self) -> int:
+        """How many seconds of answers pass in one."""
+        return 1 if self.shared else max(1, self.concurrency)
 
 
 class Backend(Protocol):
@@ -140,7 +151,9 @@ class LoadOptions:
     dtype: str = "auto"
     """auto, float32, bfloat16, float16 (hub, local)."""
     quantize: str | None = None
-    """None, int8, int4, nf4 (hub)."""
+    """None, int8, int4, nf4 (hub, local): weights of linear layers in 8 or 4 bits."""
+    runtime: str = "auto"
+    """What holds them: auto, openvino (int8 and int4 on a CPU) or torch."""
     batch_size: int | None = None
     trust_remote_code: bool = False
     max_side_px: int = 1536
@@ -168,6 +181,12 @@ def parse_name(name: str) -> tuple[str, str]:
         return "openai", name
     provider, _, model = name.partition(":")
     return provider, model
+
+
+def same_model(one: Backend, other: Backend) -> bool:
+    """By fingerprint, or by the name of one server that has two."""
+    plain = [backend.name.replace("//localhost", "//127.0.0.1") for backend in (one, other)]
+    return one.fingerprint == other.fingerprint or plain[0] == plain[1]
 
 
 def searches(name: str) -> str:

@@ -40,6 +40,8 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 """Statuses worth another attempt. 529 is Anthropic's "overloaded"."""
 SAMPLING = ("temperature", "top_p", "seed", "max_tokens")
 """Parameters that some models refuse with a 400 that names them; they are then left out (or renamed)."""
+LOGPROBS = "logprobs"
+"""A parameter that is refused with other statuses and spellings as well ("log-probabilities"), and then left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,9 +346,12 @@ def _total(counts: list[int | None]) -> int | None:
 
 
 def _refused_parameters(fault: Fault) -> set[str]:
-    if fault.status != 400:
-        return set()
-    return {name for name in SAMPLING if re.search(rf"\b{name}\b", fault.message)}
+    refused = set()
+    if fault.status == 400:
+        refused = {name for name in SAMPLING if re.search(rf"\b{name}\b", fault.message)}
+    if fault.status in {400, 403, 422} and re.search(r"log[-_ ]?prob", fault.message, re.I):
+        refused.add(LOGPROBS)
+    return refused
 
 
 def jpeg_base64(image: Image, max_side_px: int) -> str:

@@ -11,39 +11,37 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import groupby, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from looksay.backends import _device
+from looksay.backends import _device, preparing
 from looksay.backends._hub_asking import Asking, Question
 from looksay.backends._hub_loading import Checkpoint, open_checkpoint
 from looksay.backends._hub_source import on_disk
 from looksay.backends.base import LoadOptions, Profile
+from looksay.backends.tickets import Ticket
 from looksay.errors import BackendError, InputError, LooksayError
 from looksay.images import load_rgb
-from looksay.types import Completion, Conversation, Options
+from looksay.types import CONFIDENCE, Completion, Conversation, Options
+
+if TYPE_CHECKING:
+    from looksay.backends._looking import Looked
 
 DEFAULT_BATCH = {"cpu": 1, "mps": 2, "cuda": 8}
-"""A CPU computes one photo as fast as several at a time; an accelerator does not."""
+"""Of models whose answers cannot join each other (`preparing.ROWS` are of the others)."""
 
 
 class Hub:
     """A transformers checkpoint, loaded."""
 
     def __init__(
-        self, name: str, checkpoint: Checkpoint, batch_size: int, max_side_px: int | None
+        self, name: str, checkpoint: Checkpoint, batch_size: int | None, max_side_px: int | None
     ) -> None:
         model, captioner = checkpoint.model, checkpoint.captioner
         self.name, self.fingerprint = name, checkpoint.fingerprint
-        self.profile = Profile(
-            instructable=captioner is None,
-            converses=captioner is None,
-            languages=("en",) if captioner else None,
-            concurrency=batch_size,
-        )
         self._model, self._device, self._dtype = model, checkpoint.device, checkpoint.dtype
         self._asking = Asking(checkpoint.processor, captioner)
         self._tokenizer = checkpoint.processor.tokenizer
-        self._batch_size, self._max_side_px = batch_size, max_side_px
+        self._max_side_px = max_side_px
         self._lock = threading.Lock()
         speaker = getattr(model, captioner.speaker) if captioner and captioner.speaker else model
         self._settings = speaker.generation_config
@@ -57,6 +55,19 @@ class Hub:
         # A decoder goes on from the last position, so what is shorter is padded in front of the prompt.
         if not model.config.is_encoder_decoder:
             self._tokenizer.padding_side = "left"
+        self._batch_size = batch_size or self._usual_batch
+        self.profile = Profile(
+            instructable=captioner is None,
+            converses=captioner is None,
+            languages=("en",) if captioner else None,
+            concurrency=self._batch_size,
+            shared=True,
+            reads_px=max_side_px,
+        )
+
+    @property
+    def _usual_batch(self) -> int:
+        return DEFAULT_BATCH[self._device.type]
 
     def complete(
         self, conversations: Iterable[Conversation], options: Options
@@ -109,7 +120,8 @@ class Hub:
 
     def _question(self, index: int, conversation: Conversation) -> Question:
         images = [
-            load_rgb(image.source, max_side_px=self._max_side_px) for image in conversation.images
+            load_rgb(image.source, max_side_px=self._max_side_px, seen_px=self._asking.seen_px)
+            for image in conversation.images
         ]
         return self._asking.question(index, conversation, images)
 
@@ -119,11 +131,14 @@ class Hub:
             writing = self._writing(options, len(some))
             rows, prompt_tokens = self._generate(some, writing)
             answers = [writing.read(row) for row in rows.cpu()]
+            sure = [_told(one) for one in writing.confidences(rows)]
             seconds = (time.perf_counter() - started) / len(some)
             return [
-                Completion(q.index, text, prompt, tokens, seconds, finish_reason=reason)
-                for q, (text, tokens, reason), prompt in zip(
-                    some, answers, prompt_tokens, strict=True
+                Completion(
+                    q.index, text, prompt, tokens, seconds, finish_reason=reason, details=details
+                )
+                for q, (text, tokens, reason), prompt, details in zip(
+                    some, answers, prompt_tokens, sure, strict=True
                 )
             ]
 
@@ -160,6 +175,46 @@ class Hub:
 class Chat(Hub):
     """A decoder with a chat template, loaded: it can also say how likely it finds given answers."""
 
+    def complete(
+        self, conversations: Iterable[Conversation], options: Options
+    ) -> Iterator[Completion]:
+        """Answer side by side, each joining and leaving between two words; models that cannot, and those released with
+        beam search, in batches as others do."""
+        beams = (self._settings.num_beams or 1) > 1 and options.temperature <= 0
+        if self.steps is None or beams:
+            yield from super().complete(conversations, options)
+            return
+        yield from preparing.side_by_side(
+            self, conversations, options, self._batch_size, self._without_thoughts
+        )
+
+    @property
+    def _usual_batch(self) -> int:
+        device: str = self._device.type
+        return DEFAULT_BATCH[device] if self.steps is None else preparing.ROWS[device]
+
+    def _without_thoughts(self, ticket: Ticket, text: str) -> str:
+        from looksay.backends._hub_writing import without_thoughts
+
+        lead = [unit for unit in ticket.prompt.units[-8:] if isinstance(unit, int)]
+        return without_thoughts(text, self._tokenizer.decode(lead, skip_special_tokens=False))
+
+    @cached_property
+    def steps(self) -> Any:
+        """How an engine writes many answers at once (`looksay.backends.engine`); None for models that cannot."""
+        from looksay.backends._hub_steps import HubSteps, joinable
+
+        if not joinable(self._model, self._settings):
+            return None
+        return HubSteps(
+            self._model,
+            self.fingerprint,
+            self._asking,
+            self._settings,
+            lambda talk: self._question(0, talk),
+            self._lock,
+        )
+
     def rank(self, conversation: Conversation, choices: Sequence[str]) -> list[float]:
         """Log-likelihood of each choice as the answer (nats, its end included), in order; see `_hub_ranking`.
 
@@ -185,6 +240,13 @@ class Chat(Hub):
                 found.append(value)
         return found
 
+    def looked(self, conversation: Conversation, answer: str) -> list[Looked]:
+        """Where it looked when it said `answer`: an overlay and words for each picture, in order. Raises InputError,
+        UnreadablePhoto and BackendError."""
+        from looksay.backends import _looking
+
+        return _looking.looked(self.rank, conversation, answer)
+
     @cached_property
     def _answers(self) -> Any:
         from looksay.backends._hub_ranking import Answers
@@ -203,15 +265,23 @@ def load(model: str, options: LoadOptions) -> Hub:
             "hub:Salesforce/blip-image-captioning-large"
         )
     checkpoint = open_checkpoint(model, options)
-    batch_size = options.batch_size or DEFAULT_BATCH[checkpoint.device.type]
+    if options.quantize is None and checkpoint.device.type == "cpu":
+        from looksay.models.packed import pack
+
+        pack(checkpoint.model)  # where it is in bfloat16
     chats = checkpoint.captioner is None and not checkpoint.model.config.is_encoder_decoder
     kind = Chat if chats else Hub
-    return kind(f"hub:{model}", checkpoint, batch_size, options.max_side_px)
+    return kind(f"hub:{model}", checkpoint, options.batch_size, options.max_side_px)
 
 
 def discover() -> list[str]:
     """Names of the checkpoints in the hub's cache on disk that describe images; reads config files only."""
     return [f"hub:{repository}" for repository in on_disk()]
+
+
+def _told(confidence: float | None) -> dict[str, float]:
+    """What `Completion.details` says of it."""
+    return {} if confidence is None else {CONFIDENCE: confidence}
 
 
 def _until(pieces: Iterable[str], stop: tuple[str, ...]) -> Iterator[str]:

@@ -14,14 +14,18 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from looksay.backends import _device
+from looksay.backends import _device, _quantized, preparing
 from looksay.backends.base import LoadOptions, Profile, searches
 from looksay.errors import BackendError, InputError, LooksayError, MissingDependency
 from looksay.types import Completion, Conversation, Message, Options
+
+if TYPE_CHECKING:
+    from looksay.backends._looking import Looked
 
 DEFAULT_BATCH = {"cpu": 1, "mps": 2, "cuda": 8}
 SMALL, SMALL_BATCH = 100_000_000, 16
@@ -81,19 +85,38 @@ class Local:
             knows=str(card.get("knows", "")),
             languages=tuple(languages) if languages else None,
             concurrency=batch_size,
+            shared=True,
             image_tokens=image_tokens,
         )
         self._lock = threading.Lock()
 
+    @cached_property
+    def steps(self) -> Any:
+        """How an engine writes many answers at once (`looksay.backends.engine`); None for families that cannot."""
+        if not getattr(self._model, "joinable", False):
+            return None
+        from looksay.backends._steps import SplicedSteps
+
+        return SplicedSteps(self._model, self._worded, self._lock)
+
     def complete(
         self, conversations: Iterable[Conversation], options: Options
     ) -> Iterator[Completion]:
-        """Answer in batches of similar length; `Completion.seconds` is the batch's time over its size.
+        """Answer side by side, or, families that cannot, in batches of similar length; `Completion.seconds` is each
+        one's part of the time.
 
-        A batch that fails is halved and tried again, down to the conversation that is at fault; after
-        running out of memory, later batches are no larger than what fitted. `options.timeout_s` is not
-        used: a model that is slow on this machine is not broken.
+        What fails together is tried alone, down to the conversation that is at fault; after running out of memory, no
+        more are answered at once than what fitted. `options.timeout_s` is not used: a model that is slow on this
+        machine is not broken.
         """
+        if self.steps is None:
+            yield from self._in_batches(conversations, options)
+            return
+        yield from preparing.side_by_side(self, conversations, options, self._batch_size)
+
+    def _in_batches(
+        self, conversations: Iterable[Conversation], options: Options
+    ) -> Iterator[Completion]:
         source = enumerate(conversations)
         while window := list(
             islice(source, self._batch_size * (WINDOW if self._batch_size > 1 else 1))
@@ -139,6 +162,13 @@ class Local:
             raise
         except Exception as error:
             raise BackendError(f"{self.name}: {_device.reason(error)}") from error
+
+    def looked(self, conversation: Conversation, answer: str) -> list[Looked]:
+        """Where it looked when it said `answer`: an overlay and words for each picture, in order. Raises InputError,
+        UnreadablePhoto and BackendError."""
+        from looksay.backends import _looking
+
+        return _looking.looked(self.rank, conversation, answer)
 
     def _answer(self, batch: Sequence[tuple[int, Any]], options: Options) -> Iterator[Completion]:
         def answer(some: Sequence[tuple[int, Any]]) -> list[Completion]:
@@ -202,8 +232,15 @@ def open_folder(
             + (f" {searches(name)}" if embeds else "")
         )
     parameters = sum(weight.numel() for weight in model.parameters())
+    if options.quantize is None and model.device.type == "cpu":
+        from looksay.models.packed import pack
+
+        for name_of_part in {"tower", "language"} & set(getattr(model, "parts", ())):
+            pack(model.parts[name_of_part])  # where it is in bfloat16
     device = _device.device_for(options.device)
     default = SMALL_BATCH if parameters < SMALL else DEFAULT_BATCH[device]
+    if getattr(model, "joinable", False):
+        default = preparing.ROWS[device]
     return Local(
         name,
         cast(Speaker, model),
@@ -238,11 +275,7 @@ def opened(
     """The model of a checkpoint, what its looksay.json says (its card overridden by `card`), and the
     fingerprint of both in the precision that it has here. Raises as `load`."""
     _device.check(options.device, options.dtype)
-    if options.quantize:
-        raise InputError(
-            "quantize is for hub models. A model of looksay runs as it was saved; choose --dtype "
-            "bfloat16 to halve its memory."
-        )
+    _quantized.check(options.quantize, _device.device_for(options.device), options.runtime)
     try:
         from looksay.models import checkpoint
     except ImportError as error:
@@ -252,11 +285,18 @@ def opened(
     content["card"] = {**(SCENES if own.get("data") == "scenes" else {}), **own, **(card or {})}
     device = _device.device_for(options.device)
     dtype = _device.dtype_for(options.dtype, device)
+    quantize = options.quantize
     try:
-        model: Any = checkpoint.load(folder, device=device, dtype=dtype)
+        # Layers become narrow on the CPU, from the precision in which they were saved.
+        model: Any = checkpoint.load(
+            folder, "cpu" if quantize else device, None if quantize else dtype
+        )
     except ImportError as error:
         raise MissingDependency(name, "train", error.name or "peft") from error
-    precision = str(dtype).removeprefix("torch.")
+    if quantize:
+        _quantized.hold_parts(name, model, quantize, device, dtype, options.runtime)
+        model = checkpoint.moved(model, device, dtype)
+    precision = _quantized.precision(dtype, quantize, device, options.runtime)
     return model, content, f"{_fingerprint(folder, content)}-{precision}"
 
 

@@ -236,7 +236,7 @@ def load(model: str, options: LoadOptions) -> Ollama:
     )
     key = keys.key_for("ollama", "OLLAMA_API_KEY")
     courier.secrets = (key,) if key else ()
-    profile = Profile(remote=remote, concurrency=courier.workers)
+    profile = Profile(remote=remote, concurrency=courier.workers, reads_px=options.max_side_px)
     backend = Ollama(
         name, found.digest or found.name, profile, found, client, courier, options.max_side_px
     )

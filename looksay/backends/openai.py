@@ -19,7 +19,7 @@ import openai
 from looksay.backends import http, keys, presets
 from looksay.backends.base import LoadOptions, Profile, is_loopback
 from looksay.errors import BackendError
-from looksay.types import Completion, Conversation, FinishReason, Message, Options
+from looksay.types import CONFIDENCE, Completion, Conversation, FinishReason, Message, Options
 
 OPENAI_URL = "https://api.openai.com/v1"
 LIST_TIMEOUT_S = 10.0
@@ -79,7 +79,10 @@ class OpenAI:
     def _ask(
         self, conversation: Conversation, options: Options, left_out: frozenset[str]
     ) -> http.Answer:
-        reply = self._create({"messages": self._messages(conversation)}, options, left_out)
+        asked: dict[str, Any] = {"messages": self._messages(conversation)}
+        if http.LOGPROBS not in left_out:
+            asked[http.LOGPROBS] = True
+        reply = self._create(asked, options, left_out)
         choices = getattr(reply, "choices", None)
         if not choices:  # the SDK does not check what a compatible server sends
             raise http.Fault("its answer is not a chat completion", retry=True)
@@ -87,6 +90,7 @@ class OpenAI:
         details = {
             "model": getattr(reply, "model", None),
             "system_fingerprint": reply.system_fingerprint,
+            CONFIDENCE: _confidence(choice),
         }
         return http.Answer(
             (choice.message.content or "").strip(),
@@ -94,7 +98,7 @@ class OpenAI:
             getattr(usage, "prompt_tokens", None),
             getattr(usage, "completion_tokens", None),
             getattr(choice.message, "refusal", None),
-            {key: value for key, value in details.items() if value},
+            {key: value for key, value in details.items() if value not in (None, "")},
         )
 
     def _create(self, request: dict[str, Any], options: Options, left_out: frozenset[str]) -> Any:
@@ -196,6 +200,7 @@ def load(model: str, options: LoadOptions) -> OpenAI:
             price=price,
             concurrency=courier.workers,
             image_tokens=preset.image_tokens if preset and preset.image_tokens else 800,
+            reads_px=options.max_side_px,
         ),
         name,
         client,
@@ -256,6 +261,14 @@ def list_models(client: openai.OpenAI, courier: http.Courier) -> dict[str, dict[
         if fault.status in {400, 404, 405, 501}:  # no such list: the first photo will tell
             return {}
         raise
+
+
+def _confidence(choice: Any) -> float | None:
+    """Mean log-probability (nats) of the answer's tokens; None where the server tells nothing that can be read."""
+    told = getattr(getattr(choice, "logprobs", None), "content", None)
+    logs = [getattr(one, "logprob", None) for one in told] if isinstance(told, list) else []
+    known = [log for log in logs if isinstance(log, int | float)]
+    return sum(known) / len(known) if known else None
 
 
 def _only(listed: Mapping[str, Any], url: str) -> str:

@@ -75,7 +75,8 @@ class Arm:
     measure: Measuring = field(default_factory=Asking)
     """How the trained model becomes samples. Arms that differ in it alone share their model."""
     data: Callable[[str, int, Trainer], dataset.Source] | None = None
-    """Size, seed and what trains → what the last stage learns from, where models make it that are trained first."""
+    """Size, seed and what trains → what the last stage learns from (and those before it that learn from the same), where
+    models make it that are trained first."""
     over: Callable[[str, int], tuple[Any, list[Stage]]] | None = None
     """As `make`, of a model that is trained first and whose parts the arm's begins with: what arms share whose other
     parts differ."""

@@ -47,7 +47,8 @@ def build(
         base, first = arm.over(size, seed)
         _take(model, trainer(base, first), base.parts.keys() & model.parts.keys())
     if arm.data:
-        stages = [*stages[:-1], replace(stages[-1], data=arm.data(size, seed, trainer))]
+        made, before = arm.data(size, seed, trainer), stages[-1].data.fingerprint
+        stages = [replace(s, data=made) if s.data.fingerprint == before else s for s in stages]
     place = trainer(model, stages)
     return place, tuple(trainer.done.values())
 

@@ -3,8 +3,8 @@ skills."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from looksay.claims import released
@@ -21,6 +21,7 @@ _OBJECTS = ("is there", "where", "how many")
 """Types of question about objects."""
 _PAPER = "Lee et al., CoLLaVO: Crayon Large Language and Vision mOdel, 2024"
 _ADDRESS = "https://arxiv.org/abs/2402.11248"
+_QUERIES = Source(_PAPER, _ADDRESS, "the table of queries", checked=False)
 
 
 def _reading(size: str, seed: int) -> tuple[Any, list[Stage]]:
@@ -52,11 +53,8 @@ def _recipe(
 
 
 def _arm(name: str, measure: Asking | None = None, **how: Any) -> Arm:
-    make: Callable[[str, int], tuple[Any, list[Stage]]] = lambda size, seed: _recipe(  # noqa: E731
-        size, seed, **how
-    )
     measure = measure or informed(*_OBJECTS)
-    return Arm(name, make, released.ALONE, measure, over=_reading)
+    return Arm(name, partial(_recipe, **how), released.ALONE, measure, over=_reading)
 
 
 _WHOLE = _arm("classes and numbers")
@@ -76,7 +74,7 @@ CLAIMS = (
         (_arm("no crayon", crayon="none"), _WHOLE),
         QUESTIONS,
         budget=_BUDGET,
-        source=Source(_PAPER, _ADDRESS, "the table of queries", checked=False),
+        source=_QUERIES,
         reported=(
             Reported(
                 "MME, existence and position",
@@ -94,7 +92,7 @@ CLAIMS = (
         (_arm("classes alone", crayon="semantic"), _WHOLE),
         QUESTIONS,
         budget=_BUDGET,
-        source=Source(_PAPER, _ADDRESS, "the table of queries", checked=False),
+        source=_QUERIES,
         reported=(
             Reported(
                 "MME, existence and position",

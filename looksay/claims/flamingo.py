@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from looksay.training.stages import Stage
     from looksay.types import Example
 
-STEPS = 1600
 _PAPER = "Alayrac et al., Flamingo: a Visual Language Model for Few-Shot Learning, 2022"
 _ADDRESS = "https://arxiv.org/abs/2204.14198"
 _POOL, _POOL_SEED = 40, 9_000
@@ -27,8 +26,8 @@ _OPTIONS = "\nC. "
 """In a question that has more than two."""
 
 
-def _recipe(size: str, seed: int, gated: bool) -> tuple[Any, list[Stage]]:
-    """The recipe for scenes, shorter, over the tower and language model that all share."""
+def recipe(size: str, seed: int, gated: bool = True) -> tuple[Any, list[Stage]]:
+    """The recipe for scenes over the tower and language model that all share."""
     import torch
 
     from looksay.training.recipes import flamingo
@@ -36,15 +35,12 @@ def _recipe(size: str, seed: int, gated: bool) -> tuple[Any, list[Stage]]:
     found = released.parts(size)
     torch.manual_seed(seed)
     model = flamingo.over(found.tower, found.language, found.tokenizer, size, gated)
-    stage = flamingo.flamingo_stage(seed, STEPS)
+    stage = flamingo.flamingo_stage(seed)
     return model, [*found.tower_stages, *found.language_stages, stage]
 
 
 def _arm(name: str, gated: bool = True, measure: Asking | None = None) -> Arm:
-    make: Callable[[str, int], tuple[Any, list[Stage]]] = lambda size, seed: _recipe(  # noqa: E731
-        size, seed, gated
-    )
-    return Arm(name, make, released.ALONE, measure or Asking(one_each))
+    return Arm(name, partial(recipe, gated=gated), released.ALONE, measure or Asking(one_each))
 
 
 def one_each(items: Sequence[Item], fits: Callable[[Item], bool] = lambda item: True) -> list[Item]:
@@ -110,7 +106,7 @@ CLAIMS = (
         "Without tanh gates, which begin closed, the model answers worse.",
         (_arm("without tanh gates", gated=False), _arm("tanh gates")),
         QUESTIONS,
-        budget=f"once per arm and seed: flamingo ({STEPS} steps); the language model is shared by all seeds and families",
+        budget="once per arm and seed: flamingo (1,600 steps); the language model is shared by all seeds and families",
         source=Source(_PAPER, _ADDRESS, "the table of ablations", checked=False),
         reported=(
             Reported(
@@ -128,7 +124,7 @@ CLAIMS = (
             _arm("4 examples", measure=Asking(lambda items: lettered(items, 4))),
         ),
         QUESTIONS,
-        budget=f"once per seed: flamingo ({STEPS} steps), shared with `gates`; both arms are the same model",
+        budget="once per seed: flamingo (1,600 steps), shared with `gates`; both arms are the same model",
         source=Source(_PAPER, _ADDRESS, "the table of few-shot results", checked=False),
         reported=(Reported("VQAv2 test-dev, 80B", {"0 examples": "56.3"}),),
         note="The form: lettered options, one question of each scene, right where the letter is. Neither the language "

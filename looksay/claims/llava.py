@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from looksay.claims import released
@@ -76,13 +77,16 @@ def _smaller(items: Sequence[Item]) -> list[Item]:
 
 
 def _arm(name: str, **how: Any) -> Arm:
-    make: Callable[[str, int], tuple[Any, list[Stage]]] = lambda size, seed: _recipe(  # noqa: E731
-        size, seed, **how
-    )
-    return Arm(name, make, released.ALONE)
+    return Arm(name, partial(_recipe, **how), released.ALONE)
 
 
 _WHOLE = _arm("all stages")
+_CHANGES = Source(
+    "Liu et al., Improved Baselines with Visual Instruction Tuning, 2023",
+    "https://arxiv.org/abs/2310.03744",
+    "the table that adds one change after the other (7B)",
+    checked=False,
+)
 _TABLE_4 = Source(_PAPER, _ADDRESS, "table 4", checked=False)
 
 CLAIMS = (
@@ -107,12 +111,7 @@ CLAIMS = (
         (_WHOLE, _arm("two layers", mlp=True)),
         QUESTIONS,
         budget="once per arm and seed: ground, align, instruct; tower and language model are shared by all seeds",
-        source=Source(
-            "Liu et al., Improved Baselines with Visual Instruction Tuning, 2023",
-            "https://arxiv.org/abs/2310.03744",
-            "the table that adds one change after the other (7B)",
-            checked=False,
-        ),
+        source=_CHANGES,
         reported=(
             Reported("GQA", {"all stages": "46.8", "two layers": "47.3"}),
             Reported("MME", {"all stages": "1323.8", "two layers": "1355.2"}),
@@ -178,12 +177,7 @@ CLAIMS = (
         Figure("questions", "which word"),
         budget="once per arm and seed: instruct; the stages before it are shared, and the arm of 128 px with the other "
         "claims",
-        source=Source(
-            "Liu et al., Improved Baselines with Visual Instruction Tuning, 2023",
-            "https://arxiv.org/abs/2310.03744",
-            "the table that adds one change after the other (7B)",
-            checked=False,
-        ),
+        source=_CHANGES,
         reported=(
             Reported("GQA", {f"{FEWER_PX} px": "50.3", "128 px": "51.4"}),
             Reported("MME", {f"{FEWER_PX} px": "1426.5", "128 px": "1450"}),

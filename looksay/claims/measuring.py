@@ -85,10 +85,12 @@ class Retrieving:
     queries) is compared by the best of them.
 
     With `again`, the model's matching head orders each query's first candidates, so many of them, by its log-odds plus
-    the similarity (BLIP). What an item is given as its answer is the place at which its own was found, from 1.
+    the similarity (BLIP); `weighed`: plus the similarity over the temperature that the model has learned, which makes
+    a log-odds of it, too. What an item is given as its answer is the place at which its own was found, from 1.
     """
 
     again: int = 0
+    weighed: bool = False
 
     def __call__(self, place: Path, task: Task) -> Result:
         import numpy as np
@@ -136,7 +138,7 @@ class Retrieving:
         found = [measures.Measure(FOUND_FIRST, rows), nouns]
         return run.Result(
             encoder.name,
-            f"{encoder.fingerprint}-retrieval{self.again or ''}",
+            f"{encoder.fingerprint}-retrieval{self.again or ''}{'-weighed' * self.weighed}",
             task.name,
             "strict",
             run.Asked(tuple(task.items), said, 0),
@@ -169,7 +171,8 @@ class Retrieving:
         logits[rows, columns] = embedding.match(
             encoder, encoder.fingerprint, task.items, pairs, kept
         )
-        return retrieval.reranked(similarity, logits, top, queries=queries)
+        temperature = encoder.temperature if self.weighed else 1.0
+        return retrieval.reranked(similarity, logits, top, queries=queries, temperature=temperature)
 
 
 def best(pictures: NDArray[np.float32], texts: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ one model of each seed. Two say what a model comes to that learned without the e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -94,10 +94,7 @@ def _without(expert: str, image: Image) -> Image:
 
 
 def _arm(name: str, measure: Asking, **how: Any) -> Arm:
-    make: Callable[[str, int], tuple[Any, list[Stage]]] = lambda size, seed: _recipe(  # noqa: E731
-        size, seed, **how
-    )
-    return Arm(name, make, released.ALONE, measure)
+    return Arm(name, partial(_recipe, **how), released.ALONE, measure)
 
 
 def _helps(name: str, wrong: float) -> Claim:

@@ -15,43 +15,56 @@ from rich.markup import escape
 from looksay.cli import (
     capfilt,
     chat,
+    check,
+    compare,
     console,
     curate,
     evaluate,
     experts,
+    explain,
     instruct,
     prefer,
     reproduce,
+    review,
     scenes,
     score,
     search,
     see,
+    serve,
     train,
     words,
     write,
 )
-from looksay.cli.options import app
+from looksay.cli.options import PANELS, app
 from looksay.errors import LooksayError
 
 __all__ = [
     "app",
     "capfilt",
     "chat",
+    "check",
+    "compare",
     "curate",
     "evaluate",
     "experts",
+    "explain",
     "instruct",
     "main",
     "prefer",
     "reproduce",
+    "review",
     "scenes",
     "score",
     "search",
     "see",
+    "serve",
     "train",
     "words",
     "write",
 ]
+
+
+app.registered_commands.sort(key=lambda command: PANELS.index(str(command.rich_help_panel)))
 
 
 @app.callback()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,12 +27,12 @@ from looksay.cli.options import (
     TrustOption,
     app,
 )
-from looksay.errors import BackendError, InputError, LooksayError
-from looksay.types import Options
+from looksay.errors import InputError, LooksayError
+from looksay.types import Completion, Options
 
 if TYPE_CHECKING:
     from looksay.backends.base import Backend
-    from looksay.cli.talk import Shown, Talk
+    from looksay.cli.talk import Question, Shown, Talk
 
 HELP = """\
 /image FILE   show another image with the next question (with --fetch also a URL)
@@ -49,6 +51,16 @@ TokensOption = Annotated[
 TemperatureOption = Annotated[
     float, typer.Option("--temperature", min=0, help="0: the likeliest words; above: varied ones.")
 ]
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        help="An OpenAI-compatible server, such as http://127.0.0.1:8000/v1; --model is then one of its models.",
+    ),
+]
+EachOption = Annotated[
+    bool, typer.Option("--each", help="Ask about each image by itself: one answer for each.")
+]
 
 
 @app.command(rich_help_panel=TALK)
@@ -57,6 +69,7 @@ def chat(
         list[str] | None, typer.Argument(help="Image files, or with --fetch URLs of images.")
     ] = None,
     model: OneModelOption = None,
+    url: UrlOption = None,
     fetch: FetchOption = False,
     max_tokens: TokensOption = 500,
     temperature: TemperatureOption = 0.0,
@@ -71,7 +84,8 @@ def chat(
     from looksay.cli.talk import Talk, show
 
     shown = [show(name, fetch=fetch) for name in images or ()]
-    backend = _backend(model, allow_remote, device, dtype, quantize, trust_remote_code)
+    name = _named(model, url)
+    backend = _backend(name, allow_remote, device, dtype, quantize, trust_remote_code)
     options = Options(max_tokens=max_tokens, temperature=temperature, timeout_s=timeout)
     failed = _converse(Talk(backend, options, shown), fetch)
     # At a terminal each fault was seen and answered; a program has the exit code alone.
@@ -85,6 +99,7 @@ def ask(
         list[str], typer.Argument(metavar='IMAGE... "QUESTION"', help="Images, then the question.")
     ],
     model: OneModelOption = None,
+    url: UrlOption = None,
     fetch: FetchOption = False,
     max_tokens: TokensOption = 500,
     temperature: TemperatureOption = 0.0,
@@ -94,11 +109,12 @@ def ask(
     quantize: QuantizeOption = None,
     trust_remote_code: TrustOption = False,
     timeout: TimeoutOption = 120.0,
+    each: EachOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask one question about one or several images."""
-    from looksay.cli.talk import empty_answer, show
-    from looksay.types import Conversation
+    """Ask one question about one or several images. With --json one object for each answer, with its error where it
+    failed. The exit code is 1 where some failed, and 2 where all did."""
+    from looksay.cli.talk import Question
 
     *images, question = words
     _check_order(words)
@@ -106,34 +122,72 @@ def ask(
         raise InputError(
             'Expected images and, last, a question: looksay ask photo.jpg "How many boats are there?"'
         )
-    shown = [show(name, fetch=fetch) for name in images]
-    backend = _backend(model, allow_remote, device, dtype, quantize, trust_remote_code)
+    groups = [(image,) for image in images] if each else [tuple(images)]
+    questions = [Question(names, question) for names in groups]
+    name = _named(model, url)
+    load = partial(_backend, name, allow_remote, device, dtype, quantize, trust_remote_code)
     options = Options(max_tokens=max_tokens, temperature=temperature, timeout_s=timeout)
-    conversation = Conversation.ask(*(s.image for s in shown), question)
-    with console.spinner("Looking", as_json):
-        (answer,) = backend.complete([conversation], options)
-    if answer.error:
-        raise BackendError(f"{backend.name}: {answer.error}")
-    if as_json:
-        console.print_json(
-            {
-                "model": backend.name,
-                "images": images,
-                "question": question,
-                "answer": answer.text,
-                "finish_reason": answer.finish_reason,
-                "prompt_tokens": answer.prompt_tokens,
-                "completion_tokens": answer.completion_tokens,
-                "seconds": round(answer.seconds, 3),
-                "cost_usd": answer.cost_usd,
-            }
-        )
-    elif answer.text.strip():
-        console.say(answer.text + "\n")
-        if answer.finish_reason == "length":
-            console.err.print("(cut off at --max-tokens)")
-    if not answer.text.strip():
-        raise empty_answer(backend)
+    failed, told = 0, ""
+    for one, model_name, answer in _answers(questions, load, fetch, options, as_json):
+        if as_json:
+            console.print_json(one.record(model_name or name, answer), line=each)
+        elif answer.text.strip():
+            console.say(f"{one.images[0]}: {answer.text}\n" if each else f"{answer.text}\n")
+            if answer.finish_reason == "length":
+                console.err.print("(cut off at --max-tokens)")
+        if answer.error:
+            failed += 1
+            if answer.error != told:  # what is wrong with all is told once
+                console.err.print(escape(answer.error), style="red")
+            told = answer.error
+    if failed:
+        raise typer.Exit(2 if failed == len(questions) else 1)
+
+
+def _answers(
+    questions: list[Question],
+    load: Callable[[], Backend],
+    fetch: bool,
+    options: Options,
+    quiet: bool,
+) -> Iterator[tuple[Question, str | None, Completion]]:
+    """Each question with the model's name and the answer, as they come. An image that cannot be read costs its own
+    question; what is wrong with all (no such model) is the error of each that is left."""
+    from looksay.cli.talk import empty_answer
+
+    ready = []
+    for one in questions:
+        try:
+            ready.append((one, one.conversation(fetch=fetch)))
+        except LooksayError as error:
+            yield one, None, Completion(0, error=str(error), finish_reason="error")
+    left = dict(enumerate(one for one, _ in ready))
+    name = None
+    try:
+        if ready:
+            backend = load()
+            name = backend.name
+            coming = backend.complete((talk for _, talk in ready), options)
+        while left:
+            with console.spinner("Looking", quiet):
+                answer = next(coming)
+            fault = f"{name}: {answer.error}" if answer.error else None
+            if not fault and not answer.text.strip():
+                fault = str(empty_answer(backend))
+            yield left.pop(answer.index), name, replace(answer, error=fault)
+    except LooksayError as error:
+        for one in left.values():
+            yield one, name, Completion(0, error=str(error), finish_reason="error")
+
+
+def _named(model: str | None, url: str | None) -> str | None:
+    """What `--model` and `--url` name together; without `--model` the only model that the server lists."""
+    if url is None:
+        return model
+    if not fetching.is_url(url):
+        raise InputError(f"{url} is no URL. Expected --url http://127.0.0.1:8000/v1")
+    server, _, own = url.partition("#")
+    return f"{server}#{model or own}"
 
 
 def _check_order(words: list[str]) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -204,8 +204,14 @@ def next_step(library: Library, found: Status | None = None) -> None:
 
 def review_step(library: Library) -> None:
     """What to type next where a model's words wait for a person."""
-    out.print(f"Next: looksay export texts.csv{escape(here(library))}")
-    out.print("  correct the texts there, then import the file; or see looksay decide --help")
+    place = escape(here(library))
+    out.print(f"Next: looksay review{place}")
+    out.print(
+        f"  shows them in the browser; or correct them in a spreadsheet: looksay export texts.csv{place}"
+    )
+
+
+_BOUNDS = {"limit": "--limit", "cost": "--max-cost"}
 
 
 def print_describe(report: DescribeReport, as_json: bool) -> None:
@@ -228,18 +234,19 @@ def print_describe(report: DescribeReport, as_json: bool) -> None:
             f"{report.foreign} want words in a language that {escape(report.model)} does not write; "
             "for others type: looksay models"
         )
-    if report.failures:
-        out.print(
-            f"[red]{len(report.failures)} failed[/] (typing the same again tries them again):"
-        )
-        for name, reason in report.failures[:20]:
+    tell_left(report.failures, report.stopped)
+
+
+def tell_left(failures: Sequence[tuple[str, str]], stopped: str) -> None:
+    """Say what a run leaves for the next: what failed, and why it ended early."""
+    if failures:
+        out.print(f"[red]{len(failures)} failed[/] (typing the same again tries them again):")
+        for name, reason in failures[:20]:
             out.print(f"  {escape(name)}: {escape(reason)}")
-    if report.stopped == "limit":
-        out.print("Stopped at --limit; type the same again to go on.")
-    elif report.stopped == "cost":
-        out.print("Stopped at --max-cost; type the same again to go on.")
-    elif report.stopped and report.stopped != "interrupted":
-        out.print(f"[red]Stopped: {escape(report.stopped)}[/]")
+    if stopped in _BOUNDS:
+        out.print(f"Stopped at {_BOUNDS[stopped]}; type the same again to go on.")
+    elif stopped and stopped != "interrupted":
+        out.print(f"[red]Stopped: {escape(stopped)}[/]")
 
 
 def print_apply(
@@ -258,9 +265,10 @@ def print_apply(
                 f"looksay decide --accept --all{escape(place)}, or --include-ai"
             )
         if report.left_drafts:
+            drafts = ", ".join(f"{n} of {model}" for model, n in report.left_drafts.items())
             out.print(
-                f"{count(report.left_drafts, 'draft')} left out: drafts are written only once accepted "
-                f"(looksay decide --accept PHOTO, or looksay decide --accept --all --model facts{escape(place)})"
+                f"Drafts left out ({escape(drafts)}): they are written only once accepted. To read them: "
+                f"looksay review{escape(place)}"
             )
         for name, reason in report.refused:
             err.print(f"  {escape(name)}: {escape(reason)}", style="red")

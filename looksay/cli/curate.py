@@ -12,6 +12,7 @@ from looksay.cli import asking, console
 from looksay.cli.options import (
     TRAIN,
     CostOption,
+    EstimateOption,
     JsonOption,
     RemoteOption,
     TimeoutOption,
@@ -47,9 +48,7 @@ def curate(
         int | None, typer.Option("--limit", min=1, help="Only the first so many pictures.")
     ] = None,
     max_cost: CostOption = None,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only say what it would take; ask nothing.")
-    ] = False,
+    estimate: EstimateOption = False,
     allow_remote: RemoteOption = False,
     timeout: TimeoutOption = 120.0,
     concurrency: WorkersOption = None,
@@ -57,7 +56,6 @@ def curate(
 ) -> None:
     """Make good descriptions to train on, as MiniGPT-4's: one model describes, one mends, rules drop what is wrong.
     The same command goes on where it was broken off."""
-    from looksay.backends.base import LoadOptions
     from looksay.backends.loading import load
     from looksay.data import curate as curating
     from looksay.data import review as reviewing
@@ -68,8 +66,7 @@ def curate(
     files = curating.listed(images, out)[:limit]
     with console.progress("Reading pictures", len(files), as_json) as count_one:
         pictures = curating.opened(files, lambda: count_one(None))
-    # Estimating sends nothing, so a remote model needs no leave for it.
-    options = LoadOptions(allow_remote=allow_remote or estimate, concurrency=concurrency)
+    options = asking.load_options(allow_remote, estimate, concurrency)
     with console.loading(describer, as_json):
         sees = load(describer, options)
     with console.loading(repairer, as_json):

@@ -12,7 +12,10 @@ from rich.markup import escape
 from looksay.cli import asking, console
 from looksay.cli.options import (
     TRAIN,
+    BoxesOption,
     CostOption,
+    DataImagesOption,
+    EstimateOption,
     JsonOption,
     TimeoutOption,
     WorkersOption,
@@ -28,17 +31,8 @@ def instruct(
         str, typer.Option("--model", "-m", help="provider:model that teaches; it need not see.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for every answer and the data.")],
-    boxes: Annotated[
-        Path | None,
-        typer.Option(
-            "--boxes",
-            help="COCO's instances of the same pictures.",
-            show_default='the file beside DATA with "instances" for "captions" in its name',
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of the pictures that DATA names.")
-    ] = None,
+    boxes: BoxesOption = None,
+    images: DataImagesOption = None,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -47,9 +41,7 @@ def instruct(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Another seed, other words.")] = 0,
     max_cost: CostOption = None,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only say what it would take; ask nothing.")
-    ] = False,
+    estimate: EstimateOption = False,
     allow_remote: Annotated[
         bool,
         typer.Option(
@@ -62,7 +54,6 @@ def instruct(
 ) -> None:
     """Have a model write conversations, descriptions and questions about pictures, as LLaVA's data were made; it is told
     captions and boxes. The same command goes on where it was broken off."""
-    from looksay.backends.base import LoadOptions
     from looksay.backends.loading import load
     from looksay.data import contexts as known
     from looksay.data import instruct as teaching
@@ -77,8 +68,7 @@ def instruct(
         raise InputError(
             "Scenes have no end. Say how many conversations: --limit 1000. They are 58 : 23 : 77 of each kind."
         )
-    # Estimating sends nothing, so a remote model needs no leave for it.
-    options = LoadOptions(allow_remote=allow_remote or estimate, concurrency=concurrency)
+    options = asking.load_options(allow_remote, estimate, concurrency)
     with console.loading(model, as_json):
         teacher = load(model, options)
     how = replace(teaching.OPTIONS, seed=seed, timeout_s=timeout)

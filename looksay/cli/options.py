@@ -25,6 +25,8 @@ app = typer.Typer(
 
 SEE, WORDS, WRITE = "See what there is", "Get words", "Decide and write"
 TALK, TRAIN, MEASURE = "Talk about images", "Train", "Measure"
+PANELS = (SEE, WORDS, WRITE, TALK, MEASURE, TRAIN)
+"""In the order of `looksay --help`: first what everybody wants."""
 
 PathArgument = Annotated[
     Path,
@@ -76,8 +78,36 @@ LimitOption = Annotated[
 CostOption = Annotated[
     float | None, typer.Option("--max-cost", min=0, help="Stop before this many USD are spent.")
 ]
+EstimateOption = Annotated[
+    bool, typer.Option("--estimate", help="Only say what it would take; ask nothing.")
+]
+BoxesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--boxes",
+        help="COCO's instances of the same pictures.",
+        show_default='the file beside DATA with "instances" for "captions" in its name',
+    ),
+]
+DataImagesOption = Annotated[
+    Path | None, typer.Option("--images", help="Folder of the pictures that DATA names.")
+]
+JudgeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--judge",
+        help="A model that grades, never one of those compared: provider:model, or sheet:FILE.csv for people.",
+    ),
+]
 AllOption = Annotated[
     bool, typer.Option("--all", help="Describe also what has words of a person already.")
+]
+ContextOption = Annotated[
+    bool,
+    typer.Option(
+        "--context/--no-context",
+        help="Tell the model what the page, the folder and the camera say (docs/context.md), or the photo alone.",
+    ),
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="For hub and local models: auto, cpu, cuda or mps.")
@@ -87,7 +117,7 @@ DtypeOption = Annotated[
     typer.Option("--dtype", help="For hub and local models: auto, float32, bfloat16 or float16."),
 ]
 QuantizeOption = Annotated[
-    str | None, typer.Option("--quantize", help="For hub models: int8, int4 or nf4.")
+    str | None, typer.Option("--quantize", help="For hub and local models: int8, int4 or nf4.")
 ]
 TrustOption = Annotated[
     bool,

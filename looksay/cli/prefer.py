@@ -14,7 +14,10 @@ from rich.markup import escape
 from looksay.cli import asking, console
 from looksay.cli.options import (
     TRAIN,
+    BoxesOption,
     CostOption,
+    DataImagesOption,
+    EstimateOption,
     JsonOption,
     RemoteOption,
     TimeoutOption,
@@ -47,17 +50,8 @@ def prefer(
             help="provider:model that sees and says what is false; without it CHAIR, by what is known.",
         ),
     ] = None,
-    boxes: Annotated[
-        Path | None,
-        typer.Option(
-            "--boxes",
-            help="COCO's instances of the same pictures.",
-            show_default='the file beside DATA with "instances" for "captions" in its name',
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of the pictures that DATA names.")
-    ] = None,
+    boxes: BoxesOption = None,
+    images: DataImagesOption = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Only the first so many pictures.")
     ] = None,
@@ -91,9 +85,7 @@ def prefer(
     ] = 4,
     seed: Annotated[int, typer.Option("--seed", help="Another seed, other captions.")] = 0,
     max_cost: CostOption = None,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only say what it would take; ask nothing.")
-    ] = False,
+    estimate: EstimateOption = False,
     allow_remote: RemoteOption = False,
     timeout: TimeoutOption = 120.0,
     concurrency: WorkersOption = None,
@@ -106,7 +98,6 @@ def prefer(
         from looksay.evaluation.metrics.preference import Rule
     except ImportError as error:
         raise MissingDependency("Comparing captions", "evaluate", error.name or "numpy") from error
-    from looksay.backends.base import LoadOptions
     from looksay.backends.loading import load
     from looksay.data.contexts import open_contexts
     from looksay.spending import Budget
@@ -127,8 +118,7 @@ def prefer(
         )
     if not total:
         raise InputError("Scenes have no end. Say how many pictures: --limit 1000.")
-    # Estimating sends nothing, so a remote model needs no leave for it.
-    options = LoadOptions(allow_remote=allow_remote or estimate, concurrency=concurrency)
+    options = asking.load_options(allow_remote, estimate, concurrency)
     with console.loading(model, as_json):
         writer = load(model, options)
     backends = [writer]

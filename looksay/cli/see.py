@@ -63,6 +63,7 @@ def status(
     """How far the library is: counts, models, cost, decisions; or with --list the places themselves."""
     with open_library(path, db) as library:
         if kinds:
+            none = True
             for page, image, kind in library.lacking(
                 [k.strip() for k in kinds.split(",")], library.path
             ):
@@ -71,6 +72,9 @@ def status(
                 else:
                     shown = f"{image} on {page}" if page else image
                     console.out.print(f"{kind}: {escape(shown)}")
+                none = False
+            if none and not as_json:
+                console.out.print("None.")
             return
         found = library.status()
         if as_json:
@@ -108,10 +112,10 @@ def show(
                 "No model and no person of this catalogue has said anything about it."
             )
         for event in events:
-            console.out.print(f"{event['at'][:16].replace('T', ' ')} UTC  {escape(_told(event))}")
+            console.say(f"{event['at'][:16].replace('T', ' ')} UTC  {told(event)}\n")
 
 
-def _told(event: dict[str, Any]) -> str:
+def told(event: dict[str, Any]) -> str:
     """One event of a photo's history as a sentence; --json has everything."""
     place = f" on {event['page']}" if event.get("page") else ""
     if event["event"] == "generation":

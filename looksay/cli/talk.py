@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from looksay import fetching
 from looksay.errors import BackendError, InputError, PageError, UnreadablePhoto, plainly
 from looksay.images import load_rgb
 from looksay.library import files
-from looksay.types import Conversation, Image, Message, Options
+from looksay.types import Completion, Conversation, Image, Message, Options
 
 if TYPE_CHECKING:
     from looksay.backends.base import Backend, LoadOptions
@@ -63,6 +63,33 @@ def show(name: str, *, fetch: bool) -> Shown:
     except UnreadablePhoto as error:
         raise UnreadablePhoto(f"{name}: {error}") from None
     return Shown(name, Image(source))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A single question about the images of these names."""
+
+    images: tuple[str, ...]
+    text: str
+
+    def conversation(self, *, fetch: bool) -> Conversation:
+        """Raises as `show`."""
+        return Conversation.ask(*(show(name, fetch=fetch).image for name in self.images), self.text)
+
+    def record(self, model: str | None, answer: Completion) -> dict[str, Any]:
+        """For programs; `answer.error` is told as it stands."""
+        return {
+            "model": model,
+            "images": list(self.images),
+            "question": self.text,
+            "answer": answer.text,
+            "error": answer.error,
+            "finish_reason": answer.finish_reason,
+            "prompt_tokens": answer.prompt_tokens,
+            "completion_tokens": answer.completion_tokens,
+            "seconds": round(answer.seconds, 3),
+            "cost_usd": answer.cost_usd,
+        }
 
 
 class Talk:

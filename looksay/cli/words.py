@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from looksay.cli import asking, console
+from looksay.cli import asking, combined, console
 from looksay.cli.options import (
     WORDS,
     AllOption,
+    ContextOption,
     CostOption,
     DbOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
+    JudgeOption,
     LanguageOption,
     LimitOption,
     ModelOption,
@@ -41,6 +41,7 @@ from looksay.types import Options
 
 if TYPE_CHECKING:
     from looksay.api import Library
+    from looksay.backends.base import Backend, LoadOptions
     from looksay.describing.run import Describer, Event
 
 
@@ -58,6 +59,15 @@ def describe(
             "--again", help="Ask once more where an answer is stored; the old one is kept."
         ),
     ] = False,
+    combine: combined.CombineOption = None,
+    by: combined.ByOption = "claims",
+    reader: combined.ReaderOption = "english",
+    verifier: combined.VerifierOption = None,
+    own_verifier: combined.OwnVerifierOption = False,
+    expert: combined.ExpertsOption = None,
+    writer: combined.WriterOption = None,
+    encoder: combined.FitOption = None,
+    context: ContextOption = True,
     allow_remote: RemoteOption = False,
     concurrency: WorkersOption = None,
     device: DeviceOption = "auto",
@@ -65,31 +75,76 @@ def describe(
     quantize: QuantizeOption = None,
     trust_remote_code: TrustOption = False,
     timeout: TimeoutOption = 120.0,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="With Ray: in several processes or machines.")
+    ] = False,
+    replicas: Annotated[
+        str | None,
+        typer.Option(
+            "--replicas",
+            help="With --ray: how many processes hold the model, or MIN-MAX.",
+            show_default="one for each GPU, or one",
+        ),
+    ] = None,
     db: DbOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask a model for what has no words yet. Stop at any time: typing the same again goes on."""
+    if combine is not None and model is not None:
+        raise InputError("--combine names the models itself; leave --model out.")
+    if replicas is not None and not ray:
+        raise InputError("--replicas is for --ray.")
+    if combine is not None and ray:
+        raise InputError(
+            "--ray is for --model. Describe with each model first, --model A,B --ray; then --combine A,B alone "
+            "takes the answers that are stored."
+        )
     with open_library(path, db, create=True) as library:
         console.tell_new_catalogue(library)
         scan_first(library, as_json)
-        load = _load_options(
+        load = asking.library_options(
             library, allow_remote, concurrency, device, dtype, quantize, trust_remote_code, language
         )
-        failed, answers = False, _Answers()
-        for name in _model_names(model, library):
-            with console.loading(name, as_json):
-                describer = library.describer(
-                    name,
-                    path=library.path,
-                    language=language,
-                    which="all" if everything else "missing",
-                    again=again,
-                    options=Options(timeout_s=timeout),
-                    limit=limit,
-                    max_cost_usd=max_cost,
-                    load_options=load,
-                )
-            failed |= _run(describer, library, as_json, answers)
+        failed, answers, asked = False, _Answers(), list["Describer"]()
+        names = model_names(combine or model, library)
+        how = (
+            None
+            if combine is None
+            else combined.loaded(
+                names,
+                load,
+                by=by,
+                reader=reader,
+                verifier=verifier,
+                own_verifier=own_verifier,
+                experts=expert,
+                writer=writer,
+                encoder=encoder,
+                max_cost_usd=max_cost,
+                again=again,
+                as_json=as_json,
+            )
+        )
+        for name in names:
+            with ExitStack() as held:
+                with console.loading(name, as_json):
+                    describer = library.describer(
+                        held.enter_context(_spread(name, load, replicas)) if ray else name,
+                        path=library.path,
+                        language=language,
+                        which="all" if everything else "missing",
+                        again=again,
+                        options=Options(timeout_s=timeout),
+                        limit=limit,
+                        max_cost_usd=max_cost,
+                        context=None if context else (),
+                        load_options=load,
+                    )
+                failed |= _run(describer, library, as_json, answers)
+            asked.append(describer)
+        if how:
+            run = how.combiner(asked)
+            failed |= combined.run(run, answers.hear, as_json)
         if not as_json:
             answers.tell(library)
     if failed:
@@ -103,6 +158,7 @@ def estimate(
     language: LanguageOption = None,
     limit: LimitOption = None,
     everything: AllOption = False,
+    context: ContextOption = True,
     allow_remote: RemoteOption = False,
     db: DbOption = None,
     as_json: JsonOption = False,
@@ -112,9 +168,9 @@ def estimate(
         console.tell_new_catalogue(library)
         scan_first(library, as_json)
         # Estimating sends nothing, so a remote model needs no leave here.
-        load = _load_options(library, True, None, "auto", "auto", None, False, language)
+        load = asking.library_options(library, True, None, "auto", "auto", None, False, language)
         found = []
-        for name in _model_names(model, library):
+        for name in model_names(model, library):
             with console.loading(name, as_json):
                 row = library.estimate(
                     name,
@@ -122,6 +178,7 @@ def estimate(
                     language=language,
                     limit=limit,
                     which="all" if everything else "missing",
+                    context=None if context else (),
                     load_options=load,
                 )
             found.append(row)
@@ -140,9 +197,22 @@ def estimate(
 def upgrade(
     to: Annotated[str, typer.Option("--to", help="The better model: provider:model.")],
     path: PathArgument = Path(),
+    check: Annotated[
+        int | None,
+        typer.Option(
+            "--check",
+            min=1,
+            help="Only compare the model blind with the texts in use, on so many photos, and say whether it is better.",
+        ),
+    ] = None,
+    judge: JudgeOption = None,
+    out: Annotated[
+        Path, typer.Option("--out", help="With --check: the report.", show_default="upgrade.html")
+    ] = Path("upgrade.html"),
     language: LanguageOption = None,
     limit: LimitOption = None,
     max_cost: CostOption = None,
+    context: ContextOption = True,
     allow_remote: RemoteOption = False,
     concurrency: WorkersOption = None,
     device: DeviceOption = "auto",
@@ -155,9 +225,16 @@ def upgrade(
 ) -> None:
     """Describe again, with another model, what only models described; words of people stay."""
     with open_library(path, db) as library:
-        load = _load_options(
+        load = asking.library_options(
             library, allow_remote, concurrency, device, dtype, quantize, trust_remote_code, language
         )
+        if check is not None:
+            from looksay.cli.compared import Runner, check_upgrade
+
+            runner = Runner(library, load, limit, max_cost, timeout, as_json)
+            if check_upgrade(library, runner, to, check, judge, language, out):
+                raise typer.Exit(1)
+            return
         with console.loading(to, as_json):
             describer = library.describer(
                 to,
@@ -167,6 +244,7 @@ def upgrade(
                 options=Options(timeout_s=timeout),
                 limit=limit,
                 max_cost_usd=max_cost,
+                context=None if context else (),
                 load_options=load,
             )
         failed = _run(describer, library, as_json, answers := _Answers())
@@ -183,7 +261,14 @@ def upgrade(
         raise typer.Exit(1)
 
 
-def _model_names(model: str | None, library: Library) -> list[str]:
+def _spread(name: str, load: LoadOptions, replicas: str | None) -> AbstractContextManager[Backend]:
+    from looksay.backends import _ray, spread
+
+    wanted = None if replicas is None else _ray.replicas_of(replicas)
+    return spread.spread(name, load, wanted, tell=lambda words: console.err.print(escape(words)))
+
+
+def model_names(model: str | None, library: Library) -> list[str]:
     names = [n.strip() for n in (model or library.settings.model).split(",") if n.strip()]
     if not names:
         raise InputError("--model is empty. Expected provider:model; type: looksay models")
@@ -199,31 +284,6 @@ def _model_names(model: str | None, library: Library) -> list[str]:
     return found
 
 
-def _load_options(
-    library: Library,
-    allow_remote: bool,
-    concurrency: int | None,
-    device: str,
-    dtype: str,
-    quantize: str | None,
-    trust_remote_code: bool,
-    language: str | None,
-) -> Any:
-    from looksay.backends.base import LoadOptions
-
-    return LoadOptions(
-        allow_remote=allow_remote or library.settings.allow_remote,
-        concurrency=concurrency,
-        batch_size=concurrency,
-        device=device,
-        dtype=dtype,
-        quantize=quantize,
-        trust_remote_code=trust_remote_code,
-        max_side_px=library.settings.max_side_px,
-        language=language or library.settings.language,
-    )
-
-
 def _run(describer: Describer, library: Library, as_json: bool, answers: _Answers) -> bool:
     """Run with a progress bar; Ctrl-C finishes what is in flight. Returns whether anything failed."""
     profile = describer.backend.profile
@@ -234,7 +294,8 @@ def _run(describer: Describer, library: Library, as_json: bool, answers: _Answer
         cost = planned.cost_usd
         said = "an unknown cost (no price is known)" if cost is None else f"about {cost:.2f} USD"
         console.err.print(
-            f"{planned.requests} photos go to {escape(describer.backend.name)}, without EXIF data, for {said}."
+            f"{planned.requests} photos go to {escape(describer.backend.name)}, without EXIF data"
+            f"{_also_told(describer.told)}, for {said}."
         )
     with console.progress(describer.backend.name, planned.requests, as_json) as count_one:
 
@@ -247,7 +308,7 @@ def _run(describer: Describer, library: Library, as_json: bool, answers: _Answer
             count_one(describer.report.cost_usd if profile.price else None)
 
         describer.on_event = tell
-        with _finish_on_interrupt(describer):
+        with asking.finish_on_interrupt(describer):
             report = describer.run()
     answers.left |= bool(report.failures or report.foreign)
     console.print_describe(report, as_json)
@@ -259,12 +320,20 @@ def _run(describer: Describer, library: Library, as_json: bool, answers: _Answer
     return bool(report.failures) or report.stopped not in ("", "limit", "cost")
 
 
+def _also_told(told: Collection[str]) -> str:
+    """What leaves this machine in words, though it stands in no page."""
+    kinds = [kind for kind in ("album", "date", "place") if kind in told]
+    return f" but with their {' and '.join(kinds)} in words" if kinds else ""
+
+
 @dataclass(slots=True)
 class _Answers:
     """What the end of a command tells of its answers: the words themselves where one photo was described, else
     how many have notes; and what to type next."""
 
     photo: str = ""
+    last: str = ""
+    """The model that spoke last."""
     several: bool = False
     left: bool = False
     """Something failed, or was not for the model: the summary has said what to do."""
@@ -276,7 +345,7 @@ class _Answers:
         """Count an answer in; a later one for the same place takes the place of the earlier."""
         if event.error:
             return
-        self.photo = self.photo or event.photo
+        self.photo, self.last = self.photo or event.photo, event.model
         if event.photo == self.photo:
             self.words[event.model, event.page, event.occurrence] = event
         else:
@@ -290,10 +359,12 @@ class _Answers:
         if self.photo and not self.several:
             self._tell_one(library)
             return
-        if self.notes:
-            common = Counter(note for notes in self.notes.values() for note in notes).most_common(3)
+        # The words of the model that spoke last are those that count.
+        noted = {place: notes for place, notes in self.notes.items() if place[0] == self.last}
+        if noted:
+            common = Counter(note for notes in noted.values() for note in notes).most_common(3)
             console.out.print(
-                f"{console.count(len(self.notes), 'text')} with notes ({', '.join(n for n, _ in common)}). "
+                f"{console.count(len(noted), 'text')} with notes ({', '.join(n for n, _ in common)}). "
                 f"To list them: looksay status --list noted{escape(console.here(library))}"
             )
         if self.photo:
@@ -313,22 +384,3 @@ class _Answers:
         console.out.print(
             f'Next: looksay decide {escape(console.quoted(photo))} --accept  or  --edit "BETTER WORDS"'
         )
-
-
-@contextmanager
-def _finish_on_interrupt(describer: Describer) -> Iterator[None]:
-    """The first Ctrl-C stops after the requests in flight, the second at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(*_: object) -> None:
-        describer.stop = True
-        console.err.print("Finishing the requests in flight; Ctrl-C again stops at once.")
-        signal.signal(signal.SIGINT, previous)
-
-    previous = signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,9 +20,13 @@ from looksay.cli.options import (
     open_library,
 )
 from looksay.errors import InputError, MissingDependency
+from looksay.library.records import FINAL
 
 if TYPE_CHECKING:
-    pass
+    from looksay.api import Library
+
+_LINES = 5
+"""Decided texts that are printed."""
 
 
 @app.command(rich_help_panel=WRITE)
@@ -54,11 +59,12 @@ def decide(
         bool,
         typer.Option(
             "--all",
-            help="With --accept: every model's words that nobody decided on; drafts (facts) only with --model facts.",
+            help="With --accept: every model's words that nobody decided on; drafts only with --model.",
         ),
     ] = False,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="With --all: only this model's words.")
+        str | None,
+        typer.Option("--model", "-m", help="With --accept: this model's words, drafts too."),
     ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Also in place of words that a person wrote.")
@@ -79,6 +85,8 @@ def decide(
         raise InputError(
             "Choose one of --accept, --edit TEXT, --reject, --decorative, --clear. Type: looksay decide --help"
         )
+    if model and not accept:
+        raise InputError("--model goes with --accept: it says whose words are right.")
     if everything and not accept:
         raise InputError("--all goes with --accept only.")
     if not photos and not everything:
@@ -103,10 +111,42 @@ def decide(
                     occurrence=occurrence,
                     language=language,
                     replace=replace,
+                    model=model,
                 )
+        place = escape(console.here(library))
+        if not number:
+            console.out.print(f"Decided on nothing: {_waiting(library)}.")
+            return
+        if not everything:
+            _tell_words(library, [photo for photo in chosen if photo])
         console.out.print(
-            f"Decided on {console.count(number, 'place')}. Next: looksay apply --dry-run{escape(console.here(library))}"
+            f"Decided on {console.count(number, 'place')}. Next: looksay apply --dry-run{place}"
         )
+
+
+def _waiting(library: Library) -> str:
+    """Whose words wait for a decision."""
+    waits = Counter(words.model for _, words in library.targets() if words.state in ("ai", "draft"))
+    told = ", ".join(f"{console.count(n, 'text')} of {model}" for model, n in waits.items())
+    return escape(
+        f"{told} wait; to accept drafts name their model: --all --model NAME"
+        if told
+        else "no words of a model wait here"
+    )
+
+
+def _tell_words(library: Library, photos: list[Path]) -> None:
+    """What stands decided of these photos now, a line for each place, some of them."""
+    told = [
+        f"{target.name}: {words.text or words.state}"
+        for photo in photos
+        for target, words in library.targets(photo)
+        if words.state in FINAL
+    ]
+    for line in told[:_LINES]:
+        console.say(f"  {line}\n")
+    if len(told) > _LINES:
+        console.out.print(f"  and {len(told) - _LINES} more")
 
 
 @app.command("import", rich_help_panel=WRITE)

@@ -11,44 +11,34 @@ goes on where it was:
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from looksay.backends.base import Backend, spelled
+from looksay.backends.base import Backend
+from looksay.backends.dialogue import TRIES, Aside, Dialogue, Request, Unfit, insist
 from looksay.data.answers import Answers, as_answer
 from looksay.errors import BackendError, plainly
 from looksay.spending import Budget, Estimate, cost_usd, prompt_tokens
-from looksay.types import Completion, Conversation, Message, Options
+from looksay.types import Completion, Conversation, Options
+
+__all__ = [
+    "TRIES",
+    "Aside",
+    "Dialogue",
+    "Request",
+    "Unanswered",
+    "Unfit",
+    "estimated",
+    "hold",
+    "insist",
+    "missing",
+]
 
 T = TypeVar("T")
-TRIES = 3
-"""So often in all one thing is asked of a model that answers in the wrong form."""
 _AHEAD = 64
 """Dialogues that wait for another backend than the one that is asked now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One question to a backend; `what` it is for, in a word, stands in the file."""
-
-    what: str
-    backend: Backend
-    conversation: Conversation
-    options: Options
-
-    @property
-    def key(self) -> str:
-        """Digest of all that the answer depends on (not the time limit). Raises OSError where a picture is gone."""
-        how = {k: v for k, v in asdict(self.options).items() if k != "timeout_s"}
-        facts = [self.backend.fingerprint, spelled(self.conversation), how]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-Dialogue = Generator[Request, Completion, T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,40 +46,6 @@ class Unanswered:
     """What a dialogue comes to whose request failed; the next run asks it again."""
 
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Aside:
-    """What a dialogue comes to whose model never answered in a form that can be used: the last reason and answer."""
-
-    reason: str
-    text: str
-
-
-class Unfit(Exception):
-    """An answer that cannot be used; the message says why, to the model as well."""
-
-
-def insist(
-    request: Request, read: Callable[[Completion], T], again: str, tries: int = TRIES
-) -> Dialogue[T | Aside]:
-    """Ask until `read` takes the answer instead of raising Unfit, each time telling what was wrong with the last
-    (`again`, a text with {reason}); at most so many `tries`. A refusal is never fit."""
-    reason = text = ""
-    for _ in range(tries):
-        said = yield request
-        text = said.text
-        try:
-            if said.finish_reason == "refusal":
-                raise Unfit("the model refused")
-            return read(said)
-        except Unfit as fault:
-            reason = str(fault)
-        told = Message("assistant", (text or "(nothing)",))
-        asked = Message("user", (again.format(reason=reason),))
-        longer = Conversation((*request.conversation.messages, told, asked))
-        request = replace(request, conversation=longer)
-    return Aside(reason, text)
 
 
 def missing(dialogues: Iterable[Dialogue[T]], answers: Answers) -> Iterator[Request]:
@@ -132,7 +88,7 @@ def estimated(
                 prompts[which],
                 completion,
                 cost_usd(profile.price, profile.remote, prompts[which], completion),
-                sum(known) / max(1, profile.concurrency) if len(known) == len(each) else None,
+                sum(known) / profile.workers if len(known) == len(each) else None,
             )
         )
     return found

@@ -172,7 +172,7 @@ def read(kind: Kind, said: Completion, question: str) -> Turns:
     other departure from the form raises Unfit, which says what was found."""
     if said.finish_reason == "length":
         raise Unfit("the answer breaks off at the limit of tokens; be shorter")
-    found = _object(said.text.strip())
+    found = json_object(said.text.strip())
     if kind == "conversation":
         rows = _only(found, "turns")["turns"]
         if not isinstance(rows, list) or not 2 <= len(rows) <= MOST_TURNS:
@@ -198,7 +198,7 @@ def read(kind: Kind, said: Completion, question: str) -> Turns:
     return turns
 
 
-def _object(text: str) -> dict[str, Any]:
+def json_object(text: str) -> dict[str, Any]:
     if fenced := _FENCE.match(text):
         text = fenced[1].strip()
     if not text:

@@ -6,16 +6,18 @@ import hashlib
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from looksay.backends.base import Backend, check_describes
-from looksay.describing import prompts, rules
+from looksay.describing import about, places, prompts, rules
 from looksay.errors import BackendError, InputError
 from looksay.library.catalog import Catalog
 from looksay.library.pages import Context
 from looksay.library.records import FINAL, Key, Target, Words
+from looksay.library.standing import Met, pieces
+from looksay.settings import REMOTE_CONTEXT, USUAL_CONTEXT
 from looksay.spending import Budget, Estimate, cost_usd, prompt_tokens
 from looksay.types import Completion, Conversation, Options
 
@@ -24,6 +26,8 @@ Which = Literal["missing", "all", "ai"]
 
 _ANSWER_TOKENS = 60
 """Completion tokens that an alt text costs, for estimates."""
+_READ = 1000
+"""Photos that an estimate reads; of those beyond, one in a hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,8 @@ class Describer:
         prefix: str = "",
         limit: int | None = None,
         max_cost_usd: float | None = None,
+        context: Collection[str] = USUAL_CONTEXT,
+        remote_context: Collection[str] = REMOTE_CONTEXT,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
         self.catalog, self.backend, self.ledger = catalog, backend, catalog.ledger
@@ -115,9 +121,14 @@ class Describer:
                 f"{backend.name} does not write {prompts.language_name(language)}; it writes "
                 f"{', '.join(profile.languages)}. Choose another model; type: looksay models"
             )
+        self.told = about.told_to(profile.remote, context, remote_context)
+        """What requests tell besides the photo, of settings.CONTEXTS."""
+        if "place" in self.told and profile.instructable:
+            places.check()
         self.report = DescribeReport(backend.name)
         self.model_id = self.ledger.model_id(backend.name, backend.fingerprint, profile.draft)
         self._prompts: dict[str, str] = {}
+        self._earlier_prompts: dict[str, str] = {}
         self.settings_hash = settings_hash(self.options)
         self._root = catalog.root
         self._asked: set[Key] = set()
@@ -141,102 +152,145 @@ class Describer:
         else:
             for task in self._second:  # the money or the server ended before their second request
                 if task.problem == "language":
-                    reason = (
-                        f"the answer is not in {task.key.language}, and was not asked for again"
-                    )
-                    self.report.failures.append((task.target.name, reason))
+                    why = f"the answer is not in {task.key.language}, and was not asked for again"
+                    self.report.failures.append((task.target.name, why))
         self.report.seconds = time.perf_counter() - started
         return self.report
 
     def estimate(self) -> Estimate:
         """Requests, tokens, time and cost of `run`, without asking anything."""
         kept, self.report = self.report, DescribeReport(self.backend.name)
-        keys: set[Key] = set()
-        tokens = 0
-        for task in self.tasks():
-            if task.key in keys:
+        met, requests, tokens = Met(self.catalog), 0, 0
+        for target, key, _ in self._lacking_now():
+            if not met.new(key):
                 continue
-            keys.add(task.key)
-            tokens += prompt_tokens(task.conversation, self.backend.profile.image_tokens)
-            if self.limit is not None and len(keys) >= self.limit:
+            # What a photo's file tells is a few tokens of each request: beyond the first, some stand for all.
+            many = 1 if requests < _READ else 100
+            if requests % many == 0:
+                question = self.question(target, key.language)
+                tokens += many * prompt_tokens(question, self.backend.profile.image_tokens)
+            requests += 1
+            if self.limit is not None and requests >= self.limit:
                 break
         planned, self.report = self.report, kept
-        requests = len(keys)
         answers = requests * _ANSWER_TOKENS
         profile = self.backend.profile
         cost = cost_usd(profile.price, profile.remote, tokens, answers)
-        known = [
-            t for t in self.ledger.tallies() if t["model"] == self.backend.name and t["generations"]
-        ]
-        each = known[0]["seconds"] if known else None
-        workers = max(1, profile.concurrency)
+        tallies = (t for t in self.ledger.tallies() if t["model"] == self.backend.name)
+        each = next((t["seconds"] for t in tallies if t["generations"]), None)
         return Estimate(
             self.backend.name,
             requests,
             tokens,
             answers,
             cost,
-            requests * each / workers if each is not None else None,
+            requests * each / profile.workers if each is not None else None,
             planned.waiting,
         )
 
     def tasks(self) -> Iterator[Task]:
         """What is missing, drawn one by one; counts what is not asked, and why, in the report."""
-        sources = None if self.which == "all" else {"missing", "empty", "text"}
-        for target in self.catalog.targets.all(self.prefix, sources=sources):
-            task = self._task(target)
-            if task is not None:
+        for target, _, _ in self._lacking_now():
+            # Looked up again when its turn comes: answers and decisions have come since its piece was.
+            if task := self._task(target):
                 yield task
+
+    def _task(self, target: Target) -> Task | None:
+        for _, key, words in self._lacking([target]):
+            return Task(target, key, self.question(target, key.language), words)
+        return None
+
+    def _lacking_now(self) -> Iterator[tuple[Target, Key, Words]]:
+        """What is missing as far as was known when its piece of the catalogue was read."""
+        for piece in pieces(self.every_target()):
+            yield from self._lacking(piece)
+
+    def every_target(self) -> Iterator[Target]:
+        """What may be asked about."""
+        sources = None if self.which == "all" else {"missing", "empty", "text"}
+        return self.catalog.targets.all(self.prefix, sources=sources)
 
     def _prompt(self, language: str) -> str:
         """The hash of the prompt in a language; its text is noted in the catalogue on first use."""
         if language not in self._prompts:
-            text = prompts.prompt_text(language, self.target_characters, self.backend.profile)
+            text = prompts.prompt_text(
+                language, self.target_characters, self.backend.profile, self.told
+            )
             self._prompts[language] = prompts.prompt_hash(text)
             self.ledger.note_prompt(self._prompts[language], text)
         return self._prompts[language]
 
-    def _task(self, target: Target) -> Task | None:
-        language = target.language(self.language, self.default_language)
-        words = self.ledger.words(target, self.language, self.default_language)
-        if self.which != "all" and words.state in FINAL:
-            return None
-        if self.which == "ai" and words.state not in ("ai", "draft"):
-            return None
-        if not target.photo_id:
-            self.report.unavailable += 1
-            return None
-        if self.which != "all" and self.ledger.follows(target):
-            self.report.waiting += 1
-            return None
-        profile = self.backend.profile
-        if profile.languages is not None and language not in profile.languages:
-            self.report.foreign += 1
-            return None
-        context = target.context if profile.instructable else Context()
-        key = Key(
+    def _lacking(self, targets: Sequence[Target]) -> Iterator[tuple[Target, Key, Words]]:
+        """Those of the targets that a model is to be asked about, looked up together."""
+        every = self.ledger.standing.words(targets, self.language, self.default_language)
+        wanted = [
+            (target, words)
+            for target, words in zip(targets, every, strict=True)
+            if (self.which == "all" or words.state not in FINAL)
+            and (self.which != "ai" or words.state in ("ai", "draft"))
+        ]
+        follows = self.ledger.standing.following([target for target, _ in wanted])
+        known = self.backend.profile.languages
+        keys: dict[int, Key] = {}
+        for n, (target, _) in enumerate(wanted):
+            language = target.language(self.language, self.default_language)
+            if target.photo_id and (known is None or language in known):
+                keys[n] = self.key(target, language)
+        there = self.ledger.standing.having(keys.values())
+        earlier = {e: k for k in keys.values() if k not in there and (e := self._earlier(k))}
+        there |= {earlier[one] for one in self.ledger.standing.having(earlier)}
+        for n, (target, words) in enumerate(wanted):
+            if not target.photo_id:
+                self.report.unavailable += 1
+            elif self.which != "all" and follows[n]:
+                self.report.waiting += 1
+            elif n not in keys:
+                self.report.foreign += 1
+            elif (key := keys[n]) in self._asked:
+                continue
+            elif self.again:
+                yield target, replace(key, attempt=self.ledger.attempts(key)), words
+            elif key in there:
+                self.report.present += 1
+            else:
+                yield target, key, words
+
+    def key(self, target: Target, language: str) -> Key:
+        """Under which the answer for a target is stored."""
+        return Key(
             target.photo_id,
             self.model_id,
             self._prompt(language),
             self.settings_hash,
             language,
-            target.context_hash if profile.instructable else "",
+            target.context_hash if self._tells_page else "",
         )
-        if key in self._asked:
-            return None
-        if self.again:
-            key = Key(**(asdict(key) | {"attempt": self.ledger.attempts(key)}))
-        elif self.ledger.has(key):
-            self.report.present += 1
-            return None
-        asked = prompts.conversation(
+
+    def _earlier(self, key: Key) -> Key | None:
+        """The key of the request as it was before it told of albums and dates, if it was another."""
+        if key.language not in self._earlier_prompts:
+            text = prompts.earlier_text(
+                key.language, self.target_characters, self.backend.profile, self.told
+            )
+            self._earlier_prompts[key.language] = prompts.prompt_hash(text) if text else ""
+        earlier = self._earlier_prompts[key.language]
+        return replace(key, prompt_hash=earlier) if earlier else None
+
+    @property
+    def _tells_page(self) -> bool:
+        return self.backend.profile.instructable and "page" in self.told
+
+    def question(self, target: Target, language: str) -> Conversation:
+        """What is asked about a target."""
+        profile = self.backend.profile
+        return prompts.conversation(
             self._root / target.path,
-            context,
+            target.context if self._tells_page else Context(),
             language=language,
             target=self.target_characters,
             profile=profile,
+            about=about.read(self._root, target.path, self.told if profile.instructable else ()),
         )
-        return Task(target, key, asked, words)
 
     # --- asking -----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from looksay.backends.base import WAITING, Backend, Ranker
+from looksay.backends.base import same_model as same_model
 from looksay.data.answers import as_answer
 from looksay.errors import BackendError, InputError, LooksayError
 from looksay.evaluation import measures
@@ -313,12 +314,6 @@ def failed(
     """What stands for a model that could not be measured at all."""
     none = tuple(Completion(n, error=fault, finish_reason="error") for n in range(len(items)))
     return Result(model, "", name, compat, Asked(tuple(items), none, 0), whole=whole or len(items))
-
-
-def same_model(backend: Backend, judge: Backend) -> bool:
-    """By fingerprint, or by the name of one server that has two."""
-    plain = [one.name.replace("//localhost", "//127.0.0.1") for one in (backend, judge)]
-    return judge.fingerprint == backend.fingerprint or plain[0] == plain[1]
 
 
 def _spoilt(

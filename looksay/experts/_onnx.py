@@ -138,6 +138,10 @@ class OnnxDetector:
     def fingerprint(self) -> str:
         return self._fingerprint
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._names)
+
     def find(self, source: Path | bytes | Pillow) -> Findings:
         picture = load_rgb(source)
         found = self._layout

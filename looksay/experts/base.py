@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +157,14 @@ class Expert(Protocol):
 
     def find(self, source: Path | bytes | Pillow) -> Findings:
         """What is in the picture, which `looksay.images.load_rgb` reads. Raises UnreadablePhoto, InputError."""
+
+
+@runtime_checkable
+class Namer(Protocol):
+    """An expert that knows the names of all that it can find: what it does not find, it looked for in vain."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)

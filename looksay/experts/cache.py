@@ -9,15 +9,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from looksay.errors import InputError, plainly
 from looksay.experts import records
-from looksay.experts.base import Expert, Findings
+from looksay.experts.base import Expert, Findings, Namer
 from looksay.images import digest
+from looksay.keeping import keep
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pillow
@@ -35,6 +34,11 @@ class Cached:
     @property
     def fingerprint(self) -> str:
         return self._expert.fingerprint
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of the expert; none where it does not know them."""
+        return self._expert.names if isinstance(self._expert, Namer) else ()
 
     def find(self, source: Path | bytes | Pillow) -> Findings:
         """What the folder holds, or else what the expert finds; a file that is damaged is made anew.
@@ -72,16 +76,10 @@ def _read(path: Path, head: dict[str, str]) -> Findings | None:
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
-    unfinished = path.with_name(f"{path.stem}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(record, ensure_ascii=False), "utf-8")
-        unfinished.replace(path)
+        keep(path, json.dumps(record, ensure_ascii=False).encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        if not path.is_file():  # Windows does not rename onto a file that another process reads
-            raise InputError(
-                f"Findings cannot be kept in {path.parent.parent}: {plainly(error)}. Choose a folder that can "
-                "be written, or leave the cache out."
-            ) from error
+        raise InputError(
+            f"Findings cannot be kept in {path.parent.parent}: {plainly(error)}. Choose a folder that can "
+            "be written, or leave the cache out."
+        ) from error

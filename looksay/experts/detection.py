@@ -50,6 +50,10 @@ class TransformersDetector:
     def fingerprint(self) -> str:
         return self._fingerprint
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._names or self._model.config.id2label.values())
+
     def find(self, source: Path | bytes | Pillow) -> Findings:
         import torch
 

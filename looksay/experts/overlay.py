@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from looksay.errors import InputError
@@ -68,15 +71,22 @@ def _tinted(canvas: Image.Image, findings: Findings) -> Image.Image:
     """Segments in their colours, with a dark and a light line along their borders."""
     flat = Image.fromarray(colours(findings)).resize(canvas.size, Image.Resampling.NEAREST)
     ids = np.asarray(flat, np.int32) @ np.array([1, 256, 65536], np.int32)
+    values = np.asarray(canvas, np.float32)
+    seen = (ids > 0)[..., None]
+    values = np.where(seen, values * (1 - TINT) + np.asarray(flat, np.float32) * TINT, values)
+    return outlined(values, ids)
+
+
+def outlined(values: NDArray[np.float32], ids: NDArray[Any]) -> Image.Image:
+    """A picture of these colours (height, width, 3), with a dark and a light line wherever two ids (height, width)
+    meet."""
     borders = np.zeros(ids.shape, bool)
     borders[1:] |= ids[1:] != ids[:-1]
     borders[:, 1:] |= ids[:, 1:] != ids[:, :-1]
     beside = np.zeros_like(borders)
     beside[:-1] |= borders[1:]
     beside[:, :-1] |= borders[:, 1:]
-    values = np.asarray(canvas, np.float32)
-    seen = (ids > 0)[..., None]
-    values = np.where(seen, values * (1 - TINT) + np.asarray(flat, np.float32) * TINT, values)
+    values = values.copy()
     values[beside] = LIGHT
     values[borders] = DARK
     return Image.fromarray(values.astype(np.uint8))

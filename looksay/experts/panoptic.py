@@ -54,6 +54,10 @@ class Panoptic:
     def fingerprint(self) -> str:
         return self._fingerprint
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._model.config.id2label.values())
+
     def find(self, source: Path | bytes | Pillow) -> Findings:
         import torch
         from torch.nn.functional import interpolate

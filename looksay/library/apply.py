@@ -67,8 +67,8 @@ class ApplyReport:
     diff: str = ""
     left_ai: int = 0
     """Texts of models that nobody reviewed: written only with include_ai."""
-    left_drafts: int = 0
-    """Drafts: written only once somebody accepted them."""
+    left_drafts: dict[str, int] = field(default_factory=dict)
+    """Drafts by model: written only once somebody accepted them."""
 
 
 class Applier:
@@ -161,7 +161,8 @@ class Applier:
             )
             report.left_ai += not include_ai and standing_is_free and _differs(target, words)
         else:
-            report.left_drafts += words.state == "draft" and standing_is_free
+            if words.state == "draft" and standing_is_free:
+                report.left_drafts[words.model] = report.left_drafts.get(words.model, 0) + 1
             allowed = False
         return (
             words if allowed and target.source != "variable" and _differs(target, words) else None

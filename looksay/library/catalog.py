@@ -1,8 +1,8 @@
 """The catalogue: one SQLite file that knows a library's photos, pages, texts and decisions.
 
 All SQL of the project stands in `store.py` (the file itself), here (what a scan saw), `targets.py` (what
-needs words), `ledger.py` (what was said and decided), `journal.py` (what was written) and `embeddings.py`
-(where photos lie in the space of a dual encoder).
+needs words), `ledger.py` (what was said and decided), `standing.py` (which words follow), `assessments.py` (what is known about it), `ratings.py` (what was compared and how it was graded), `journal.py` (what
+was written) and `embeddings.py` (where photos lie in the space of a dual encoder).
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
+from looksay.library.assessments import Assessments
 from looksay.library.ledger import Ledger
 from looksay.library.pages import Context
+from looksay.library.ratings import Ratings
 from looksay.library.records import Picture, Place, Placement
 from looksay.library.store import Store
 from looksay.library.targets import Targets
@@ -28,6 +31,15 @@ OWN_GALLERY = "looksay gallery"
 NEAR_BITS = 3
 """Photos whose difference hashes differ in at most this many of 64 bits are near-duplicates: resizing
 and recompressing moved 2 bits at most, different photos differed in 14 or more (docs/design.md)."""
+
+
+PIECE = 500
+"""Rows that are read at once."""
+_KNOWN: dict[Literal["place", "page"], tuple[str, str]] = {
+    "place": ("path, sha256, size_bytes, mtime_ns, sidecar_mtime_ns", "+gone = 0"),
+    "page": ("path, sha256, size_bytes, mtime_ns", "true"),
+}
+"""What a scan wants to know of a file, and which of them were there."""
 
 
 class Catalog(Store):
@@ -43,6 +55,16 @@ class Catalog(Store):
         """What was said, decided and written."""
         return Ledger(self)
 
+    @cached_property
+    def assessments(self) -> Assessments:
+        """What is known about the words of generations."""
+        return Assessments(self)
+
+    @cached_property
+    def ratings(self) -> Ratings:
+        """What was compared, and how it was graded."""
+        return Ratings(self)
+
     def reread_unless(self, rules: str) -> None:
         """Have the next scan read all pages, and the photos that had a fault, where `rules` (a digest of
         the settings that decide how they are read) are not those of the last scan."""
@@ -53,18 +75,33 @@ class Catalog(Store):
             self.db.execute("UPDATE place SET mtime_ns = -1 WHERE fault IS NOT NULL")
             self.db.execute("INSERT OR REPLACE INTO meta VALUES ('rules', ?)", (rules,))
 
-    def places_in(self, folder: str) -> dict[str, sqlite3.Row]:
-        """Known files directly in `folder` (relative, "" for the root), by path."""
+    def known_in(
+        self, table: Literal["place", "page"], folder: str, first: str = ""
+    ) -> Iterator[sqlite3.Row]:
+        """Known files directly in `folder` (relative, "." for the root) in the order of their paths, from `first` on; of
+        each folder in it that holds known files one of them, whose others are passed over without being read."""
         low, high = _inside(folder)
-        found = self.rows(
-            "SELECT * FROM place WHERE path >= ? AND path < ? AND gone = 0", (low, high)
-        )
-        return {r["path"]: r for r in found if "/" not in r["path"][len(low) :]}
-
-    def pages_in(self, folder: str) -> dict[str, sqlite3.Row]:
-        low, high = _inside(folder)
-        found = self.rows("SELECT * FROM page WHERE path >= ? AND path < ?", (low, high))
-        return {r["path"]: r for r in found if "/" not in r["path"][len(low) :]}
+        after, number = first or low, 1
+        columns, there = _KNOWN[table]
+        while True:
+            # In pieces: a long read would keep other processes' writes from this one.
+            rows = list(
+                self.rows(
+                    f"SELECT {columns} FROM {table} WHERE path >= ? AND path < ? AND {there} ORDER BY path LIMIT ?",
+                    (after, high, number),
+                )
+            )
+            for row in rows:
+                yield row
+                end = row["path"].find("/", len(low))
+                if end >= 0:
+                    after, number = row["path"][:end] + "0", 1  # "0" follows "/"
+                    break
+                after = row["path"] + "\0"
+            else:
+                if len(rows) < number:
+                    return
+                number = min(2 * number, PIECE)
 
     def photo_of(self, sha256: bytes) -> int | None:
         found: int | None = self.one("SELECT photo_id FROM digest WHERE sha256 = ?", (sha256,))
@@ -156,41 +193,62 @@ class Catalog(Store):
             ],
         )
 
-    def forget_gone(self, prefix: str, seen: set[str], untouchable: Sequence[str]) -> int:
-        """Mark files under `prefix` that a scan did not see as gone (their history stays), and drop
-        pages that are no longer there. Folders that could not be listed are left as they were."""
-        low, high = _inside(prefix)
-        skip = tuple(_inside(f)[0] for f in untouchable)
-        gone = 0
-        for table in ("place", "page"):
-            paths = [
-                r["path"]
-                for r in self.rows(
-                    f"SELECT path FROM {table} WHERE path >= ? AND path < ?"
-                    + (" AND gone = 0" if table == "place" else ""),
-                    (low, high),
-                )
-            ]
-            inside = prefix.startswith("..")
-            missing = [
-                (p,)
-                for p in paths
-                if p not in seen
-                and p.startswith("../") == inside
-                and not p.startswith(skip or ("\0",))
-            ]
-            gone += len(missing)
-            if table == "place":
-                self.db.executemany("UPDATE place SET gone = 1 WHERE path = ?", missing)
-            else:
-                self.db.executemany("DELETE FROM placement WHERE page = ?", missing)
-                self.db.executemany("DELETE FROM page WHERE path = ?", missing)
+    def expect_all(self) -> None:
+        """A scan begins, which notes here what it misses."""
+        with self.faults():
+            self.db.execute(
+                "CREATE TEMP TABLE IF NOT EXISTS missing (path TEXT PRIMARY KEY) WITHOUT ROWID"
+            )
+            self.db.execute("DELETE FROM missing")
+
+    def note_missing(self, paths: Iterable[str]) -> None:
+        """Known files that a scan did not meet where it was."""
+        with self.faults():
+            self.db.executemany("INSERT OR IGNORE INTO missing VALUES (?)", ((p,) for p in paths))
+
+    def note_missing_in(self, folder: str, listed: Collection[str]) -> None:
+        """All known files below a folder, but those in folders that were `listed`."""
+        for table, (_, there) in _KNOWN.items():
+            rows = self.rows(
+                f"SELECT path FROM {table} WHERE path >= ? AND path < ? AND {there}",
+                _inside(folder),
+            )
+            self.note_missing(
+                r["path"] for r in rows if (r["path"].rpartition("/")[0] or ".") not in listed
+            )
+
+    def unnote_missing(self, paths: Iterable[str], folders: Iterable[str]) -> None:
+        """These files were met after all, and of what lies below these folders nobody knows."""
+        with self.faults():
+            self.db.executemany("DELETE FROM missing WHERE path = ?", ((p,) for p in paths))
+            self.db.executemany(
+                "DELETE FROM missing WHERE path >= ? AND path < ?", map(_inside, folders)
+            )
+
+    def is_missing(self, path: str) -> bool:
+        return self.one("SELECT 1 FROM missing WHERE path = ?", (path,)) is not None
+
+    def forget_gone(self, prefix: str) -> int:
+        """Mark files under `prefix` that were noted as missing as gone (their history stays), and drop pages that are no
+        longer there; returns how many."""
+        wanted = "path >= ? AND path < ? AND (substr(path, 1, 3) = '../') = ?"
+        values = (*_inside(prefix), prefix.startswith(".."))
+        missing = f"IN (SELECT path FROM missing WHERE {wanted})"
+        gone = self.db.execute(
+            f"UPDATE place SET gone = 1 WHERE +gone = 0 AND path {missing}", values
+        ).rowcount
+        self.db.execute(f"DELETE FROM placement WHERE page {missing}", values)
+        gone += self.db.execute(f"DELETE FROM page WHERE path {missing}", values).rowcount
         return gone
 
     def mark_shown(self) -> None:
         """Note which files some page shows: those need words there, the others for themselves."""
         self.db.execute(
-            "UPDATE place SET shown = 1 - shown WHERE shown != EXISTS (SELECT 1 FROM placement WHERE placement.path = place.path)"
+            "UPDATE place SET shown = 1 WHERE +shown = 0 AND path IN (SELECT path FROM placement)"
+        )
+        self.db.execute(
+            "UPDATE place SET shown = 0 WHERE gone IN (0, 1) AND shown = 1 AND NOT EXISTS "
+            "(SELECT 1 FROM placement WHERE placement.path = place.path)"
         )
 
     def pages_to_resolve(self) -> list[str]:
@@ -218,6 +276,15 @@ class Catalog(Store):
         found: str | None = self.one(
             "SELECT path FROM place WHERE photo_id = ? AND gone = 0 ORDER BY path LIMIT 1",
             (photo_id,),
+        )
+        return found
+
+    def file_of(self, sha256: bytes) -> str | None:
+        """A file that held exactly these bytes when it was scanned last."""
+        found: str | None = self.one(
+            "SELECT l.path FROM digest d JOIN place l ON l.photo_id = d.photo_id AND l.sha256 = d.sha256 "
+            "WHERE d.sha256 = ? AND l.gone = 0 ORDER BY l.path LIMIT 1",
+            (sha256,),
         )
         return found
 

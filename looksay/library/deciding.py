@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from looksay.errors import InputError
 from looksay.library.catalog import Catalog
-from looksay.library.records import Target
+from looksay.library.records import Target, Words
 
 STATES = {
     "accept": "reviewed",
@@ -31,10 +31,11 @@ class Decider:
         *,
         replace: bool = False,
         explicit: bool = False,
+        model: str | None = None,
     ) -> str:
         """Decide on one target; returns "" or why it was not decided. Words of a person are replaced only
-        with `replace`, or by an edit of exactly this target (`explicit`). Raises InputError for a verb
-        that nobody knows."""
+        with `replace`, or by an edit of exactly this target (`explicit`). `model`: whose words are accepted, where it is
+        not those that count now. Raises InputError for a verb that nobody knows."""
         if verb not in STATES:
             raise InputError(f"There is no decision {verb!r}. Known: {', '.join(STATES)}.")
         words = self.catalog.ledger.words(target, self.language, self.default)
@@ -44,6 +45,12 @@ class Decider:
                 f"{target.name} has words written by a person: {words.text!r}. To put others in their "
                 "place, add --replace."
             )
+        if verb == "accept" and model is not None and words.state in ("ai", "draft"):
+            said = self._candidates(target, words)
+            if model not in said:
+                others = f" Others did: {', '.join(said)}." if said else ""
+                return f"{model} said nothing of {target.name}.{others}"
+            words = said[model]
         if verb in ("accept", "reject") and words.state not in ("ai", "draft"):
             return f"{target.name} has no words of a model to {verb} (state: {words.state}). Type: looksay describe"
         if verb == "edit" and not text.strip():
@@ -64,13 +71,17 @@ class Decider:
         )
         return ""
 
+    def _candidates(self, target: Target, words: Words) -> dict[str, Words]:
+        language = words.language or target.language(self.language, self.default)
+        return {one.model: one for one in self.catalog.ledger.candidates(target, language)}
+
     def accept_all(self, prefix: str, model: str | None) -> int:
-        """Accept the words of one model, or of all but drafts, that nobody decided on; returns how many."""
+        """Accept the words of all models but drafts where nobody decided, or those of one model, drafts too and
+        whether or not another has spoken since; returns how many."""
         accepted = 0
         with self.catalog.transaction():
-            for target in self.catalog.targets.all(prefix):
-                words = self.catalog.ledger.words(target, self.language, self.default)
-                wanted = words.state == "ai" if model is None else words.model == model
-                if words.state in ("ai", "draft") and wanted:
-                    accepted += not self.decide(target, "accept")
+            targets = self.catalog.targets.all(prefix)
+            for target, words in self.catalog.ledger.words_of(targets, self.language, self.default):
+                if words.state == "ai" or (words.state == "draft" and model is not None):
+                    accepted += not self.decide(target, "accept", model=model)
         return accepted

@@ -6,10 +6,11 @@ import contextlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
 from looksay.errors import InputError, PageError, plainly
 
@@ -57,11 +58,18 @@ def temporary(path: Path) -> Path:
 
 def write(path: Path, data: bytes) -> None:
     """Replace a file's bytes in one step, keeping its permissions; on a fault the old file stays."""
+    with writing(path) as stream:
+        stream.write(data)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """As `write`, for bytes that come piece by piece: they stand beside the file until the last has come."""
     path = path.resolve()  # a link stays a link
     partial = temporary(path)
     try:
         with partial.open("wb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         if path.exists():
@@ -69,9 +77,11 @@ def write(path: Path, data: bytes) -> None:
             if not os.access(path, os.W_OK):
                 raise PermissionError(13, "the file is read-only", str(path))
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         reason = plainly(error)
         raise PageError(f"cannot be written ({reason}); it is as it was") from error
     _sync_folder(path.parent)

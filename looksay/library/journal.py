@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from looksay.library.decisions import now
 from looksay.library.files import Patch
-from looksay.library.ledger import now
 from looksay.library.records import Target, Words
 
 if TYPE_CHECKING:

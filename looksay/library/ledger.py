@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 from looksay.errors import CatalogError
-from looksay.library.records import Key, Placement, Target, Words, folded
+from looksay.library.decisions import KEPT, Decisions, now, user
+from looksay.library.records import TRIAL, Decision, Key, Placement, Target, Words, folded
+from looksay.library.standing import SAID, Standing, as_words, pieces
 from looksay.library.store import Store
 
-
-class _Tongue(NamedTuple):
-    """Which languages will do: any, or only `first`."""
-
-    any: bool
-    first: str
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+ASKED = "photo_id = ? AND model_id = ? AND prompt_hash = ? AND settings_hash = ? AND language = ? AND context_hash = ?"
+"""A generation of a key, whichever attempt; the values are `Key.asked`."""
 
 
 class Ledger:
@@ -47,23 +39,13 @@ class Ledger:
         with self.store.transaction():
             self.db.execute("INSERT OR IGNORE INTO prompt VALUES (?, ?)", (hash_, text))
 
+    def prompt(self, hash_: str) -> str:
+        """The text that was noted under a hash; "" where none was."""
+        found: str | None = self.store.one("SELECT text FROM prompt WHERE hash = ?", (hash_,))
+        return found or ""
+
     def has(self, key: Key) -> bool:
-        return (
-            self.store.one(
-                "SELECT 1 FROM generation WHERE photo_id = ? AND model_id = ? AND prompt_hash = ? AND settings_hash = ? "
-                "AND language = ? AND context_hash = ? AND attempt = ?",
-                (
-                    key.photo_id,
-                    key.model_id,
-                    key.prompt_hash,
-                    key.settings_hash,
-                    key.language,
-                    key.context_hash,
-                    key.attempt,
-                ),
-            )
-            is not None
-        )
+        return key in self.standing.having([key])
 
     def said_by_model(self, photo_id: int, text: str) -> int | None:
         """The newest generation that gave a photo exactly this alt text, if there is one."""
@@ -80,18 +62,7 @@ class Ledger:
         return found or ""
 
     def attempts(self, key: Key) -> int:
-        found: int = self.store.one(
-            "SELECT count(*) FROM generation WHERE photo_id = ? AND model_id = ? AND prompt_hash = ? AND "
-            "settings_hash = ? AND language = ? AND context_hash = ?",
-            (
-                key.photo_id,
-                key.model_id,
-                key.prompt_hash,
-                key.settings_hash,
-                key.language,
-                key.context_hash,
-            ),
-        )
+        found: int = self.store.one(f"SELECT count(*) FROM generation WHERE {ASKED}", key.asked)
         return found
 
     def add_generation(
@@ -116,12 +87,7 @@ class Ledger:
                 "context_hash, attempt, raw, alt, extended, decorative, notes, prompt_tokens, completion_tokens, "
                 "cost_usd, milliseconds, details, at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
-                    key.photo_id,
-                    key.model_id,
-                    key.prompt_hash,
-                    key.settings_hash,
-                    key.language,
-                    key.context_hash,
+                    *key.asked,
                     key.attempt,
                     raw,
                     alt,
@@ -145,88 +111,29 @@ class Ledger:
                 (photo_id, model_id, context_hash, error, now()),
             )
 
+    @cached_property
+    def standing(self) -> Standing:
+        """Which words count for targets, many looked up at once."""
+        return Standing(self.store)
+
     def words(self, target: Target, language: str | None = None, default: str = "en") -> Words:
-        """The words that count for a target: its own decision; what stands there already; a decision on
-        the photo; the reviewed words of its near-duplicate group; the newest generation.
+        """The words that count for a target, as `Standing.words` has them."""
+        return self.standing.words([target], language, default)[0]
 
-        With `language` only words in that language; without, those in the page's language (or the
-        default) before those in any other.
-        """
-        tongue = _Tongue(language is None, target.language(language, default))
-        own = self._decision(target, tongue)
-        if own is not None and own["state"] != "rejected":
-            return _decided(own, own=True)
-        if target.source in ("text", "variable") and not self.is_ours(target):
-            return Words("human", target.alt or "", language=tongue.first)
-        if target.source == "decorative":
-            return Words("decorative", language=tongue.first)
-        if target.page:
-            general = self._decision(Target(target.photo_id, target.path), tongue)
-            if general is not None and general["state"] != "rejected":
-                return _decided(general)
-        if self.follows(target):
-            return self._shared(target, tongue)
-        after = own["generation_id"] or 0 if own is not None else 0
-        row = self.store.row(
-            "SELECT g.*, m.name AS model, m.draft AS draft FROM generation g JOIN model m ON m.id = g.model_id "
-            "WHERE g.photo_id = ? AND (? OR g.language = ?) AND g.context_hash IN (?, '') AND g.id > ? "
-            "ORDER BY g.language = ? DESC, m.draft, g.context_hash = ? DESC, g.id DESC LIMIT 1",
-            (
-                target.photo_id,
-                *tongue,
-                target.context_hash,
-                after,
-                tongue.first,
-                target.context_hash,
-            ),
-        )
-        if row is None:
-            return Words("rejected" if own is not None else "none", language=tongue.first)
-        return Words(
-            "draft" if row["draft"] else "ai",
-            row["alt"],
-            row["extended"],
-            row["language"],
-            row["id"],
-            row["model"],
-            tuple(json.loads(row["notes"])),
-            bool(row["decorative"]),
-        )
-
-    def _decision(self, target: Target, tongue: _Tongue) -> sqlite3.Row | None:
-        path = target.path if target.page else ""
-        row: sqlite3.Row | None = self.store.row(
-            "SELECT * FROM decision WHERE photo_id IN (?, 0) AND page = ? AND path = ? AND occurrence = ? "
-            "AND (? OR language = ?) ORDER BY language = ? DESC, id DESC LIMIT 1",
-            (target.photo_id, target.page, path, target.occurrence, *tongue, tongue.first),
-        )
-        return row
+    def words_of(
+        self, targets: Iterable[Target], language: str | None = None, default: str = "en"
+    ) -> Iterator[tuple[Target, Words]]:
+        """Targets with the words that count for them, in their order, looked up piece by piece as they are drawn."""
+        for piece in pieces(targets):
+            yield from zip(piece, self.standing.words(piece, language, default), strict=True)
 
     def follows(self, target: Target) -> bool:
-        """Whether the words of a near-duplicate are those of the photo that leads its group: that one
-        still wants words, or a person has given it some."""
-        if target.lead_id is None or target.lead_id == target.photo_id:
-            return False
-        return bool(self.store.one(_LEADS, {"lead": target.lead_id}))
-
-    def _shared(self, target: Target, tongue: _Tongue) -> Words:
-        row = self.store.row(
-            f"SELECT * FROM decision d WHERE photo_id = ? AND (? OR language = ?) AND {_GIVEN} "
-            "ORDER BY language = ? DESC, page = '' DESC, id DESC LIMIT 1",
-            (target.lead_id, *tongue, tongue.first),
-        )
-        if row is not None:
-            return _decided(row)
-        return Words("none", notes=("waits for the review of a near-duplicate",))
+        """Whether the words of a near-duplicate are those of the photo that leads its group."""
+        return self.standing.following([target])[0]
 
     def is_ours(self, target: Target) -> bool:
         """Whether the text that stands there is one that an apply wrote, unchanged since."""
-        row = self.store.row(
-            "SELECT w.text FROM written w JOIN change c ON c.id = w.change_id "
-            "WHERE w.page = ? AND w.path = ? AND w.occurrence = ? AND c.state != 'undone' ORDER BY w.id DESC LIMIT 1",
-            (target.page, target.path, target.occurrence),
-        )
-        return row is not None and folded(row["text"]) == folded(target.alt)
+        return self.standing.ours([target])[0]
 
     def decide(
         self,
@@ -238,34 +145,69 @@ class Ledger:
         language: str,
         generation_id: int | None = None,
         who: str | None = None,
+        token: str | None = None,
+        seconds: float | None = None,
         replace_human: bool = False,
-    ) -> None:
-        """Append a decision. Raises CatalogError where it would put a model's words, or none, in the
-        place of a person's and `replace_human` does not say so."""
+    ) -> int:
+        """Append a decision; returns its number. Raises CatalogError where it would put a model's words, or
+        none, in the place of a person's and `replace_human` does not say so."""
         standing = self.words(target, language)
         if standing.state == "human" and state in ("reviewed", "rejected") and not replace_human:
             raise CatalogError(
                 f"{target.name} has words written by a person: {standing.text!r}. To put others in their "
                 "place, add --replace."
             )
-        with self.store.transaction():
-            self.db.execute(
-                "INSERT INTO decision (photo_id, page, path, occurrence, language, state, text, extended, "
-                "generation_id, who, at) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-                (
-                    target.photo_id,
-                    target.page,
-                    target.path if target.page else "",
-                    target.occurrence,
-                    language,
-                    state,
-                    text,
-                    extended,
-                    generation_id,
-                    who or _user(),
-                    now(),
-                ),
+        return Decisions(self.store).append(
+            Decision(
+                0,
+                target.photo_id,
+                target.page,
+                target.path if target.page else "",
+                target.occurrence,
+                language,
+                state,
+                text,
+                extended,
+                generation_id,
+                who or user(),
+                now(),
+                token,
+                seconds,
             )
+        )
+
+    def said(self, generation_id: int) -> Words | None:
+        """A generation's words."""
+        for row in self.store.rows(f"{SAID} WHERE g.id = ?", (generation_id,)):
+            return as_words(row)
+        return None
+
+    def candidates(self, target: Target, language: str) -> list[Words]:
+        """What each model said last for a target in a language, the newest first."""
+        rows = self.store.rows(
+            f"{SAID} WHERE g.photo_id = ? AND g.language = ? AND g.context_hash IN (?, '') "
+            "ORDER BY g.context_hash = ? DESC, g.id DESC",
+            (target.photo_id, language, target.context_hash, target.context_hash),
+        )
+        newest: dict[str, Words] = {}
+        for row in rows:
+            newest.setdefault(row["model"], as_words(row))
+        return sorted(newest.values(), key=lambda words: -(words.generation_id or 0))
+
+    def reviews(self, number: int) -> Iterator[tuple[Decision, Words]]:
+        """The newest decisions that say something of a model's words, with those words: of one target and one
+        generation the last, and none that was withdrawn."""
+        rows = self.store.rows(
+            f"SELECT * FROM decision d WHERE generation_id IS NOT NULL AND state IN ('human', 'reviewed', 'rejected') "
+            f"AND {KEPT} AND NOT EXISTS (SELECT 1 FROM decision n WHERE n.photo_id = d.photo_id AND n.page = d.page "
+            "AND n.path = d.path AND n.occurrence = d.occurrence AND n.id > d.id AND n.generation_id = d.generation_id) "
+            "ORDER BY id DESC LIMIT ?",
+            (number,),
+        )
+        for row in list(rows):
+            said = self.said(row["generation_id"])
+            if said is not None:
+                yield Decision(**dict(row)), said
 
     def note_edits(
         self, page: str, known: Sequence[Placement], placements: Sequence[Placement]
@@ -334,7 +276,7 @@ class Ledger:
         return {
             r[0]: r[1]
             for r in self.store.rows(
-                "SELECT state, count(*) FROM decision d WHERE NOT EXISTS (SELECT 1 FROM decision n WHERE "
+                "SELECT state, count(*) FROM decision d WHERE state != 'withdrawn' AND NOT EXISTS (SELECT 1 FROM decision n WHERE "
                 "n.photo_id = d.photo_id AND n.page = d.page AND n.path = d.path AND n.occurrence = d.occurrence "
                 "AND n.language = d.language AND n.id > d.id) GROUP BY state"
             )
@@ -351,18 +293,12 @@ class Ledger:
 
     def described_photos(self) -> int:
         found: int = self.store.one(
-            "SELECT count(*) FROM (SELECT DISTINCT photo_id FROM generation)"
+            "SELECT count(*) FROM (SELECT DISTINCT photo_id FROM generation WHERE substr(context_hash, 1, 6) != ?)",
+            (TRIAL,),
         )
         return found
 
 
-_GIVEN = """state IN ('human', 'reviewed') AND NOT EXISTS (SELECT 1 FROM decision n WHERE n.photo_id = d.photo_id
-  AND n.page = d.page AND n.path = d.path AND n.occurrence = d.occurrence AND n.language = d.language AND n.id > d.id)"""
-_LEADS = f"""SELECT EXISTS (SELECT 1 FROM decision d WHERE d.photo_id = :lead AND {_GIVEN})
-  OR EXISTS (SELECT 1 FROM place l LEFT JOIN placement m ON m.path = l.path WHERE l.photo_id = :lead AND l.gone = 0
-    AND (coalesce(m.state, l.state) IN ('missing', 'empty')
-      OR EXISTS (SELECT 1 FROM generation g WHERE g.photo_id = :lead))
-    AND NOT EXISTS (SELECT 1 FROM decision d WHERE d.photo_id = :lead AND d.state IN ('decorative', 'cleared')))"""
 _HISTORY = {
     "generation": "SELECT g.at, m.name AS model, m.fingerprint, g.language, g.raw, g.alt, g.extended, g.decorative, "
     "g.notes, g.cost_usd, g.milliseconds, g.prompt_hash, g.context_hash, g.attempt, g.id FROM generation g "
@@ -375,20 +311,6 @@ _HISTORY = {
 }
 
 
-def _decided(row: sqlite3.Row, *, own: bool = False) -> Words:
-    return replace(
-        Words(row["state"], row["text"], row["extended"], row["language"], row["generation_id"]),
-        own=own,
-    )
-
-
 def _stands_elsewhere(old: Placement, placements: Sequence[Placement]) -> bool:
     """Whether the page still shows the photo with the old text: another showing came before it."""
     return any(p.path == old.path and folded(p.alt) == folded(old.alt) for p in placements)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # no user database, as in some containers
-        return "unknown"

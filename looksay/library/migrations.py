@@ -2,8 +2,9 @@
 
 The photographed world and what was said about it are kept apart: `photo`, `place`, `page` and
 `placement` are what the last scan saw and can be made again, and so can `embedding`; `generation`,
-`decision`, `written` and `change` are history, only ever appended to (undo marks a change as undone; it
-deletes nothing).
+`decision`, `assessment`, `comparison`, `trial`, `rating`, `written` and `change` are history, only ever appended to (undo
+marks a change as undone; it deletes nothing). `queue` can be made again from all of them; `queue_stale` says of which
+photos it must be.
 """
 
 from __future__ import annotations
@@ -117,5 +118,89 @@ CREATE TABLE embedding (
 );
 """
 
-STEPS: tuple[str, ...] = (_FIRST, _EMBEDDINGS)
+_TRUST = """
+-- What is known about a generation's words: their claims with evidence, by one way of looking (`method` is the digest
+-- of all that it depends on). Only ever appended to; the newest of a generation counts.
+CREATE TABLE assessment (
+  id INTEGER PRIMARY KEY, generation_id INTEGER NOT NULL REFERENCES generation(id), method TEXT NOT NULL,
+  claims TEXT NOT NULL, features TEXT NOT NULL, at TEXT NOT NULL, UNIQUE (generation_id, method)
+);
+-- One comparison of models: `settings` says which, on which photos, how asked (JSON).
+CREATE TABLE comparison (id INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, settings TEXT NOT NULL, at TEXT NOT NULL);
+-- What a rater (a person or a judge) said of one text, or of two side by side. Only ever appended to; of one rater
+-- and one text or pair the newest counts. `token` is the client's own: the same one sent twice is one rating.
+CREATE TABLE rating (
+  id INTEGER PRIMARY KEY, comparison_id INTEGER NOT NULL REFERENCES comparison(id), rater TEXT NOT NULL,
+  generation_id INTEGER NOT NULL REFERENCES generation(id), other_id INTEGER REFERENCES generation(id),
+  verdict TEXT NOT NULL, points REAL, token TEXT NOT NULL UNIQUE, at TEXT NOT NULL
+);
+CREATE INDEX rating_of ON rating(generation_id, other_id, rater, id);
+-- What one of the compared (`entrant`, counted from 0) said to one photo (`place`, counted from 0) of a comparison, or
+-- why it said nothing (`error`). Only ever appended to; the newest of an entrant and a place counts.
+CREATE TABLE trial (
+  id INTEGER PRIMARY KEY, comparison_id INTEGER NOT NULL REFERENCES comparison(id), entrant INTEGER NOT NULL,
+  place INTEGER NOT NULL, generation_id INTEGER REFERENCES generation(id), error TEXT NOT NULL, memory_mb REAL,
+  at TEXT NOT NULL
+);
+CREATE INDEX trial_place ON trial(comparison_id, entrant, place, id);
+-- A decision can be taken back ('withdrawn': as if nobody had decided), is sent with a token of the client's own, so
+-- that one sent twice is one, and may say how long it took.
+CREATE TABLE decision_new (
+  id INTEGER PRIMARY KEY, photo_id INTEGER NOT NULL, page TEXT NOT NULL, path TEXT NOT NULL,
+  occurrence INTEGER NOT NULL, language TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('human', 'reviewed', 'decorative', 'rejected', 'cleared', 'withdrawn')),
+  text TEXT NOT NULL, extended TEXT NOT NULL, generation_id INTEGER, who TEXT NOT NULL, at TEXT NOT NULL,
+  token TEXT UNIQUE, seconds REAL
+);
+INSERT INTO decision_new (id, photo_id, page, path, occurrence, language, state, text, extended, generation_id, who, at)
+  SELECT id, photo_id, page, path, occurrence, language, state, text, extended, generation_id, who, at FROM decision;
+DROP TABLE decision;
+ALTER TABLE decision_new RENAME TO decision;
+CREATE INDEX decision_target ON decision(photo_id, page, path, occurrence, id);
+-- What a person can review, so that a queue of 100,000 opens at once. All of it can be made again from the rest.
+-- `state`: 'waiting' (a model's words that nobody decided on), 'decided' or 'wordless'; `risk` 0 to 1.
+CREATE TABLE queue (
+  page TEXT NOT NULL, path TEXT NOT NULL, occurrence INTEGER NOT NULL, language TEXT NOT NULL,
+  photo_id INTEGER NOT NULL, lead_id INTEGER, state TEXT NOT NULL, words TEXT NOT NULL, model TEXT NOT NULL,
+  generation_id INTEGER, risk REAL NOT NULL, level TEXT NOT NULL, PRIMARY KEY (page, path, occurrence)
+) WITHOUT ROWID;
+CREATE INDEX queue_risk ON queue(state, risk DESC, path, page, occurrence);
+CREATE INDEX queue_level ON queue(state, level, model);
+CREATE INDEX queue_photo ON queue(photo_id);
+-- Photos whose rows in the queue are not those of today. (The triggers do not say OR IGNORE: what a statement says of
+-- conflicts, an upsert for one, holds in its triggers as well.)
+CREATE TABLE queue_stale (photo_id INTEGER PRIMARY KEY);
+INSERT INTO queue_stale SELECT DISTINCT photo_id FROM place WHERE photo_id IS NOT NULL;
+CREATE TRIGGER queue_generation AFTER INSERT ON generation BEGIN
+  INSERT INTO queue_stale SELECT new.photo_id EXCEPT SELECT photo_id FROM queue_stale WHERE photo_id = new.photo_id;
+END;
+CREATE TRIGGER queue_decision AFTER INSERT ON decision WHEN new.photo_id > 0 BEGIN
+  INSERT INTO queue_stale SELECT new.photo_id EXCEPT SELECT photo_id FROM queue_stale WHERE photo_id = new.photo_id;
+END;
+CREATE TRIGGER queue_assessment AFTER INSERT ON assessment BEGIN
+  INSERT INTO queue_stale SELECT photo_id FROM generation WHERE id = new.generation_id
+    AND NOT EXISTS (SELECT 1 FROM queue_stale s WHERE s.photo_id = generation.photo_id);
+END;
+CREATE TRIGGER queue_written AFTER INSERT ON written WHEN new.photo_id > 0 BEGIN
+  INSERT INTO queue_stale SELECT new.photo_id EXCEPT SELECT photo_id FROM queue_stale WHERE photo_id = new.photo_id;
+END;
+CREATE TRIGGER queue_place AFTER INSERT ON place WHEN new.photo_id IS NOT NULL BEGIN
+  INSERT INTO queue_stale SELECT new.photo_id EXCEPT SELECT photo_id FROM queue_stale WHERE photo_id = new.photo_id;
+END;
+CREATE TRIGGER queue_place_changed AFTER UPDATE ON place WHEN old.photo_id IS NOT new.photo_id OR old.gone != new.gone
+  OR old.shown != new.shown OR old.alt IS NOT new.alt OR old.fault IS NOT new.fault BEGIN
+  INSERT INTO queue_stale SELECT id FROM photo WHERE id IN (old.photo_id, new.photo_id)
+    AND NOT EXISTS (SELECT 1 FROM queue_stale s WHERE s.photo_id = photo.id);
+END;
+CREATE TRIGGER queue_placement AFTER INSERT ON placement BEGIN
+  INSERT INTO queue_stale SELECT photo_id FROM place WHERE path = new.path AND photo_id IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM queue_stale s WHERE s.photo_id = place.photo_id);
+END;
+CREATE TRIGGER queue_placement_gone AFTER DELETE ON placement BEGIN
+  INSERT INTO queue_stale SELECT photo_id FROM place WHERE path = old.path AND photo_id IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM queue_stale s WHERE s.photo_id = place.photo_id);
+END;
+"""
+
+STEPS: tuple[str, ...] = (_FIRST, _EMBEDDINGS, _TRUST)
 """SQL that takes a catalogue from version n to n + 1, one statement a line or block."""

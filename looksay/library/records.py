@@ -11,6 +11,9 @@ State = Literal["human", "reviewed", "decorative", "cleared", "rejected", "ai", 
 """Whose words a target has. human: written by a person, here or already on the page; reviewed: a model's
 words that a person accepted; cleared: deleted by a person; draft: a describer without understanding."""
 
+TRIAL = "trial:"
+"""Begins the context hash of what a comparison asked for: it may be graded, and is no words of any target."""
+
 FINAL: frozenset[str] = frozenset({"human", "reviewed", "decorative", "cleared"})
 """States that a person brought about; nothing but an explicit command goes below them."""
 
@@ -105,6 +108,30 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person said of a target. `state`: human, reviewed, decorative, cleared, rejected or withdrawn (as if nobody
+    had decided)."""
+
+    id: int
+    photo_id: int
+    page: str
+    path: str
+    """"" where it is about the photo itself."""
+    occurrence: int
+    language: str
+    state: str
+    text: str
+    extended: str
+    generation_id: int | None
+    who: str
+    at: str
+    token: str | None = None
+    """The client's own, so that a decision that is sent twice is one."""
+    seconds: float | None = None
+    """How long the person looked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
     """What makes a generation: the same key is never asked twice."""
 
@@ -115,6 +142,18 @@ class Key:
     language: str
     context_hash: str
     attempt: int = 0
+
+    @property
+    def asked(self) -> tuple[int | str, ...]:
+        """What is asked, whichever attempt it is; `ledger.ASKED` is the condition for it."""
+        return (
+            self.photo_id,
+            self.model_id,
+            self.prompt_hash,
+            self.settings_hash,
+            self.language,
+            self.context_hash,
+        )
 
 
 def folded(text: str | None) -> str:

@@ -103,12 +103,11 @@ class Scanner:
         self._read_pages()
         self.report.problems += self.walker.problems
         with self.catalog.transaction():
+            self.walker.end()
             for path in paths:
                 if path.is_dir():
                     prefix = relative(self.root, path.resolve())
-                    self.report.gone += self.catalog.forget_gone(
-                        "" if prefix == "." else prefix, self.walker.seen, self.walker.unlisted
-                    )
+                    self.report.gone += self.catalog.forget_gone(prefix)
             self.catalog.mark_shown()
         count(self.catalog, self.report)
         self.report.seconds = time.perf_counter() - started
@@ -164,7 +163,7 @@ class Scanner:
     def _store(self, item: Walked, read: _Read) -> None:
         seen = read.seen
         if seen.sha256 is None and not item.path.exists():
-            self.walker.seen.discard(item.name)  # gone since it was listed
+            self.walker.lost(item.name)
             return
         known = self.catalog.has_place(item.name)
         self.report.changed += known
@@ -220,7 +219,7 @@ class Scanner:
     def _read_pages(self) -> None:
         """Read changed pages, and pages whose images have come or gone since they were read."""
         for name in self.catalog.pages_to_resolve():
-            if name in self.walker.seen:
+            if self.walker.met(name):
                 self.walker.pages.setdefault(name, self.root / name)
         for number, (name, path) in enumerate(self.walker.pages.items()):
             with self.catalog.transaction():
@@ -243,7 +242,7 @@ class Scanner:
             own = GALLERY_MARK in data[:1000]
             page = pages.read(b"" if own else data, path.suffix, self.patterns, self.dialect)
         except FileNotFoundError:  # gone since it was listed
-            self.walker.seen.discard(name)
+            self.walker.lost(name)
             return
         except (OSError, PageError) as error:
             reason = "permission denied" if isinstance(error, PermissionError) else str(error)
@@ -317,5 +316,6 @@ def count(catalog: Catalog, report: ScanReport) -> ScanReport:
     """Fill in the counts of the whole library."""
     for name, value in catalog.counts().items():
         setattr(report, name, value)
-    report.problems += [p for p in catalog.faults_found() if p not in report.problems]
+    known = set(report.problems)
+    report.problems += [p for p in catalog.faults_found() if p not in known]
     return report

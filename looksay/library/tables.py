@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from looksay.errors import InputError, plainly
 
@@ -78,15 +79,32 @@ def read(path: Path) -> Table:
 
 
 def encoded(columns: Sequence[str], rows: Iterable[Sequence[str]], delimiter: str = ",") -> bytes:
-    """The file: UTF-8 with a byte-order mark, without which Excel reads no Korean."""
-    buffer = io.StringIO(newline="")
-    table = csv.writer(buffer, delimiter=delimiter)
+    """The file that `write` writes."""
+    buffer = io.BytesIO()
+    write(buffer, columns, rows, delimiter)
+    return buffer.getvalue()
+
+
+def write(
+    stream: BinaryIO, columns: Sequence[str], rows: Iterable[Sequence[str]], delimiter: str = ","
+) -> int:
+    """Write rows as they come, as UTF-8 with a byte-order mark, without which Excel reads no Korean; returns their
+    number."""
+    stream.write(b"\xef\xbb\xbf")
+    text = io.TextIOWrapper(stream, "utf-8", "replace", newline="")
+    table = csv.writer(text, delimiter=delimiter)
     table.writerow(columns)
-    table.writerows([_harmless(cell) for cell in row] for row in rows)
-    return b"\xef\xbb\xbf" + buffer.getvalue().encode("utf-8", "replace")
+    number = 0
+    for row in rows:
+        table.writerow([_harmless(cell) for cell in row])
+        number += 1
+    text.detach()  # flushes, and leaves the stream open
+    return number
 
 
 def _harmless(cell: str) -> str:
+    if cell[:1].isalnum():  # most of them, and quickly told
+        return cell
     return f"'{cell}" if _FORMULA.match(cell.lstrip("'")) else cell
 
 

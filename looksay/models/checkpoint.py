@@ -89,18 +89,13 @@ def load(
     `options` change arguments of parts: `language={"attention": "eager"}`. Raises InputError where the
     folder is none of ours, damaged, or written by a newer program.
     """
-    from accelerate import init_empty_weights
     from transformers import AutoTokenizer
 
     folder = Path(folder)
     content = read(folder)
     family = plugins.load(FAMILIES, content["family"], "model family")
-    with init_empty_weights(include_buffers=False):
-        parts = {
-            name: _build(found, options.get(name, {}))
-            for name, found in content["parts"].items()
-            if not found.get("outside")
-        }
+    inside = {n: found for n, found in content["parts"].items() if not found.get("outside")}
+    parts = hollow(inside, options)
     for name, found in content["parts"].items():
         if found.get("outside"):
             parts[name] = _fetch(folder, found, options.get(name, {}))
@@ -113,6 +108,16 @@ def load(
     model = family.build(parts, tokenizer, **content["arguments"])
     fill(model, read_file(folder / content["weights"]), f"{folder}")
     return moved(model, device, dtype).eval()
+
+
+def hollow(
+    parts: Mapping[str, Mapping[str, Any]], options: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Parts as looksay.json describes them, their weights without memory (torch's device "meta")."""
+    from accelerate import init_empty_weights
+
+    with init_empty_weights(include_buffers=False):
+        return {name: _build(found, (options or {}).get(name, {})) for name, found in parts.items()}
 
 
 def moved(model: Any, device: torch.device | str, dtype: torch.dtype | None) -> Any:

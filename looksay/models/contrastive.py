@@ -16,6 +16,11 @@ from looksay.models import ranks
 from looksay.models.fusion import Repeated
 
 
+def anywhere_and_much(features_BND: Tensor) -> Tensor:
+    """Of the features of places their maximum (what is there) and their mean (how much of it), (B, 2 D)."""
+    return torch.cat([features_BND.amax(1), features_BND.mean(1)], dim=-1)
+
+
 def clip_loss(
     images_BD: Tensor, texts_BD: Tensor, scale: Tensor, ids_B: Tensor | None = None
 ) -> Tensor:

@@ -45,6 +45,10 @@ def seeded(seed: int | None) -> torch.Generator:
     return generator
 
 
+WINDOW = 48
+"""Ids at the end of an answer that are decoded when another comes."""
+
+
 class Transcript:
     """One answer while it is spoken: its ids, its text so far, and why it ended.
 
@@ -62,6 +66,13 @@ class Transcript:
         self.text = ""
         self.reason: Literal["stop", "length"] | None = None
         self._given = 0
+        self._before = ""
+        self._from = self._skip = 0
+
+    @property
+    def count(self) -> int:
+        """How many ids the answer took."""
+        return len(self.ids)
 
     def add(self, token: int) -> bool:
         """Take the next id; True when the answer is complete."""
@@ -69,7 +80,7 @@ class Transcript:
         if token in self.stop_ids:
             self.reason = "stop"
         else:
-            said = self.tokenizer.decode(self._words(), skip_special_tokens=True).lstrip()
+            said = self._said()
             cut = min((at for s in self.stop if (at := said.find(s)) >= 0), default=None)
             self.text = said if cut is None else said[:cut]
             if cut is not None:
@@ -89,8 +100,24 @@ class Transcript:
         self._given = max(self._given, end)
         return piece
 
-    def _words(self) -> list[int]:
-        return [token for token in self.ids if token not in self.stop_ids]
+    def _said(self) -> str:
+        """The text of all ids. What lies further back than `WINDOW` is not decoded again: from there on a few ids more
+        than are wanted are decoded, and what they say is skipped, for a tokenizer writes the first id of a text
+        otherwise than the same id within one."""
+        piece = self._decoded(self._from)[self._skip :]
+        if len(self.ids) - self._from > WINDOW:
+            middle = len(self.ids) - WINDOW // 2
+            start = middle - WINDOW // 8
+            skip = len(self._decoded(start, middle))
+            tail = self._decoded(start)[skip:]
+            if piece.endswith(tail):
+                self._before += piece[: len(piece) - len(tail)]
+                self._from, self._skip, piece = start, skip, tail
+        return (self._before + piece).lstrip()
+
+    def _decoded(self, start: int, end: int | None = None) -> str:
+        found: str = self.tokenizer.decode(self.ids[start:end], skip_special_tokens=True)
+        return found
 
     def _settled(self) -> int:
         """Length of the text that no later id can change: no half characters, no beginning of a stop

@@ -31,7 +31,7 @@ def fingerprint(module: nn.Module) -> str:
     ):
         if not is_adapter(name) and tensor.is_floating_point() and not tensor.is_meta:
             digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-            digest.update(_bytes(_samples(tensor).bfloat16()))
+            digest.update(_bytes(samples(tensor).bfloat16()))
     return digest.hexdigest()[:16]
 
 
@@ -44,14 +44,15 @@ def exact_fingerprint(state: Mapping[str, Tensor]) -> str:
         whole = tensor.contiguous().view(-1).view(_WHOLE[tensor.element_size()])
         total = int(whole.sum(dtype=torch.int64))
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {total}\n".encode())
-        digest.update(_bytes(_samples(tensor)))
+        digest.update(_bytes(samples(tensor)))
     return digest.hexdigest()[:16]
 
 
 _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def _samples(tensor: Tensor) -> Tensor:
+def samples(tensor: Tensor) -> Tensor:
+    """At most `SAMPLES` of its values, on the CPU."""
     flat = tensor.detach().reshape(-1)
     places = torch.linspace(0, flat.numel() - 1, min(SAMPLES, flat.numel()), dtype=torch.float64)
     return flat[places.long().to(flat.device)].cpu()

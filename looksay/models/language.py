@@ -19,6 +19,7 @@ from looksay.models import segments
 from looksay.models.configs import config_from_json, config_to_json
 from looksay.models.decoding import pick, seeded
 from looksay.models.fingerprint import fingerprint, is_adapter
+from looksay.models.slots import Slots, plain
 
 _NOT_A_PLAIN_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 _DENSE = frozenset({"sdpa", "eager", segments.SEGMENTS})
@@ -143,8 +144,7 @@ class Language(nn.Module):
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:
         """Scores BTV of the next word."""
-        weight_VD, bias_V = self.head
-        return F.linear(hidden_BTD, weight_VD, bias_V)
+        return cast(Tensor, self.model.get_output_embeddings()(hidden_BTD))
 
     @property
     def decoder(self) -> Any:
@@ -241,6 +241,37 @@ class Language(nn.Module):
             embeds_BTD = self.embed(torch.tensor(chosen, device=device)[:, None])
             mask_BT = F.pad(mask_BT, (0, 1), value=1)
             positions_BT = positions_BT[:, -1:] + 1
+
+    @property
+    def joinable(self) -> bool:
+        """Whether answers can join and leave each other between words (`read`, `step`)."""
+        return self._places_known and plain(self.config)
+
+    @torch.inference_mode()
+    def read(self, embeds_BTD: Tensor, cache: Any) -> Tensor:
+        """Read texts of one length on after what a cache of transformers holds; scores BV of the words that come
+        next."""
+        start, steps = cache.get_seq_length(), embeds_BTD.shape[1]
+        output = self.decoder(
+            inputs_embeds=embeds_BTD,
+            use_cache=True,
+            **{self._cache_name: cache},
+            **self._places(torch.arange(start, start + steps, device=embeds_BTD.device)[None]),
+        )
+        return self.logits(output.last_hidden_state[:, -1])
+
+    @torch.inference_mode()
+    def step(self, ids_B: Tensor, slots: Slots) -> Tensor:
+        """Take one more word in every row; scores BV of the words that come next."""
+        output = self.decoder(
+            inputs_embeds=self.embed(ids_B[:, None]),
+            attention_mask=slots.mask_BT(),
+            use_cache=True,
+            **{self._cache_name: slots},
+            **self._places(slots.positions_B[:, None]),
+        )
+        slots.advance()
+        return self.logits(output.last_hidden_state[:, 0])
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def log_likelihoods(model: Any, conversation: Conversation, choices: Sequence[st
     """Log-likelihood of each choice as the next answer (nats, its end included), in order.
 
     Sums over ids: longer answers are less likely for being longer, which is what BLIP and ALBEF rank by.
-    `model` is a family with `encode`, `prepare`, `hidden` and `language`, or one with a `log_likelihoods` of its
+    `model` is a family with `encode`, `prepare`, `tower`, `hidden` and `language`, or one with a `log_likelihoods` of its
     own. Raises InputError as they do.
     """
     if hasattr(model, "log_likelihoods"):
@@ -37,6 +37,10 @@ def log_likelihoods(model: Any, conversation: Conversation, choices: Sequence[st
         # Earlier answers of the talk are labelled too; only the last one is asked about.
         rows.append(replace(row, labels=[IGNORE] * said + row.labels[said:]))
     batch = pad(rows, model.tokenizer.pad_token_id or 0).to(model.device)
+    if batch.pixels_ICHW is not None:  # every row shows the same pictures, which are looked at once
+        seen_IND = model.tower(batch.pixels_ICHW[: len(rows[0].pixels)])
+        every_IND = seen_IND.repeat(len(rows), 1, 1)
+        batch = replace(batch, pixels_ICHW=None, features_IND=every_IND)
     return [float(value) for value in of_labels(model, batch)]
 
 

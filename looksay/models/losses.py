@@ -5,6 +5,7 @@ Shapes: B rows, T ids in a row, D width, V vocabulary, N positions whose next id
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -96,13 +97,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         dtype: torch.dtype,
         smoothing: float,
     ) -> Tensor:
-        wants_h, wants_w, wants_b = ctx.needs_input_grad[:3]
         count = labels_N.numel()
         # Sums over chunks are kept in fp32 at least: bf16 would lose small terms.
         wide = torch.promote_types(torch.float32, dtype)
-        grad_h = torch.empty_like(hidden_ND) if wants_h else None
-        grad_w = torch.zeros_like(weight_VD, dtype=wide) if wants_w else None
-        grad_b = torch.zeros_like(bias_V, dtype=wide) if wants_b and bias_V is not None else None
+        grads = _Grads(ctx.needs_input_grad, hidden_ND, weight_VD, bias_V, wide)
         total = torch.zeros((), dtype=wide, device=hidden_ND.device)
         with torch.autocast(hidden_ND.device.type, enabled=False):
             weight = weight_VD.to(dtype)
@@ -116,27 +114,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 if smoothing:
                     right_N1 += smoothing * logits_NV.mean(1, keepdim=True)
                 total += (log_sum_N1 - right_N1).sum()
-                if not (wants_h or wants_w or wants_b):
+                if not grads.wanted:
                     continue
                 grad_NV = logits_NV.sub_(log_sum_N1).exp_()
                 grad_NV.scatter_add_(1, wanted_N1, torch.full_like(log_sum_N1, smoothing - 1))
                 if smoothing:
                     grad_NV.sub_(smoothing / weight.shape[0])
-                grad_NV.div_(count)
-                if grad_b is not None:
-                    grad_b += grad_NV.sum(0)
-                narrow = grad_NV.to(dtype)
-                if grad_h is not None:
-                    grad_h[span] = narrow @ weight
-                if grad_w is not None and dtype == wide:
-                    grad_w.addmm_(narrow.t(), hidden)
-                elif grad_w is not None:
-                    grad_w += narrow.t() @ hidden
-        ctx.save_for_backward(
-            grad_h,
-            None if grad_w is None else grad_w.to(weight_VD.dtype),
-            None if grad_b is None or bias_V is None else grad_b.to(bias_V.dtype),
-        )
+                grads.add(span, grad_NV.div_(count), hidden, weight)
+        ctx.save_for_backward(*grads.each)
         return total / count
 
     @staticmethod
@@ -178,31 +163,63 @@ class _ChunkedLogLikelihood(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_N: Tensor) -> tuple[Tensor | None, ...]:
         hidden_ND, weight_VD, bias_V, labels_N, log_sum_N = ctx.saved_tensors
-        wants_h, wants_w, wants_b = ctx.needs_input_grad[:3]
         wide = log_sum_N.dtype
-        grad_h = torch.empty_like(hidden_ND) if wants_h else None
-        grad_w = torch.zeros_like(weight_VD, dtype=wide) if wants_w else None
-        grad_b = torch.zeros_like(bias_V, dtype=wide) if wants_b else None
+        grads = _Grads(ctx.needs_input_grad, hidden_ND, weight_VD, bias_V, wide)
         with torch.autocast(hidden_ND.device.type, enabled=False):
             weight = weight_VD.to(ctx.dtype)
             for start in range(0, len(labels_N), ctx.chunk):
                 span = slice(start, start + ctx.chunk)
-                logits_NV = _logits(hidden_ND[span], weight, bias_V, wide)
+                hidden = hidden_ND[span].to(ctx.dtype)
+                logits_NV = _logits(hidden, weight, bias_V, wide)
                 own_N1 = grad_N[span, None].to(wide)
                 grad_NV = logits_NV.sub_(log_sum_N[span, None]).exp_().mul_(-own_N1)
                 grad_NV.scatter_add_(1, labels_N[span, None], own_N1)
-                if grad_b is not None:
-                    grad_b += grad_NV.sum(0)
-                narrow = grad_NV.to(ctx.dtype)
-                if grad_h is not None:
-                    grad_h[span] = narrow @ weight
-                if grad_w is not None:
-                    grad_w += narrow.t() @ hidden_ND[span].to(ctx.dtype)
+                grads.add(span, grad_NV, hidden, weight)
+        return (*grads.each, None, None, None)
+
+
+class _Grads:
+    """Gradients of the states, the weight and the bias, as far as they are wanted, summed in `wide` over chunks."""
+
+    def __init__(
+        self,
+        wants: Sequence[bool],
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        wide: torch.dtype,
+    ) -> None:
+        self._hidden = torch.empty_like(hidden_ND) if wants[0] else None
+        self._weight = torch.zeros_like(weight_VD, dtype=wide) if wants[1] else None
+        self._bias = (
+            torch.zeros_like(bias_V, dtype=wide) if wants[2] and bias_V is not None else None
+        )
+        self._given = weight_VD, bias_V
+
+    @property
+    def wanted(self) -> bool:
+        return any(one is not None for one in (self._hidden, self._weight, self._bias))
+
+    def add(self, span: slice, grad_NV: Tensor, hidden_ND: Tensor, weight_VD: Tensor) -> None:
+        """Of a chunk's logits, from its states and the weight, both as they were multiplied."""
+        if self._bias is not None:
+            self._bias += grad_NV.sum(0)
+        narrow = grad_NV.to(weight_VD.dtype)
+        if self._hidden is not None:
+            self._hidden[span] = narrow @ weight_VD
+        if self._weight is not None and narrow.dtype == self._weight.dtype:
+            self._weight.addmm_(narrow.t(), hidden_ND)
+        elif self._weight is not None:
+            self._weight += narrow.t() @ hidden_ND
+
+    @property
+    def each(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """In the precision of what they are gradients of."""
+        weight_VD, bias_V = self._given
         return (
-            grad_h,
-            None if grad_w is None else grad_w.to(weight_VD.dtype),
-            None if grad_b is None else grad_b.to(bias_V.dtype),
-            *(None, None, None),
+            self._hidden,
+            None if self._weight is None else self._weight.to(weight_VD.dtype),
+            None if self._bias is None or bias_V is None else self._bias.to(bias_V.dtype),
         )
 
 

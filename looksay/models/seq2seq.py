@@ -34,6 +34,7 @@ class Seq2Seq(Language):
     """Any encoder–decoder of transformers that writes text."""
 
     KIND = "AutoModelForSeq2SeqLM"
+    joinable = False
 
     def hidden(
         self,

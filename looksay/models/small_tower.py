@@ -110,6 +110,7 @@ class SmallTower(nn.Module):
 
     def cells_of(self, pixels_ICHW: Tensor) -> Tensor:
         """(I, channels, R, R): one vector per cell."""
+        pixels_ICHW = pixels_ICHW.to(next(self.parameters()).dtype)
         pixels_ICHW = pixels_ICHW.contiguous(memory_format=torch.channels_last)
         return self.norm(self.blocks(self.stem(pixels_ICHW)))
 

@@ -25,7 +25,7 @@ from looksay.models.grounding import grounding_loss, named_places
 from looksay.models.language import Language
 from looksay.models.losses import token_loss
 from looksay.models.pairs import pictures_alone
-from looksay.models.prompting import Prompter
+from looksay.models.prompting import Prompter, image_key
 from looksay.models.qformer import QFormer
 from looksay.models.splice import splice
 from looksay.models.vision import pixels_of, recogniser
@@ -220,8 +220,9 @@ class Spliced(nn.Module):
                 f"{self.prompter.image_tokens}), and the language model sees {room}. "
                 "Ask about fewer images, or start afresh (/reset)."
             )
-        pixels = tuple(self.pixels(image) for image in conversation.images)
-        return batching.Sequence(ids, [IGNORE] * len(ids), pixels)
+        images = conversation.images
+        pixels, keys = tuple(map(self.pixels, images)), tuple(map(image_key, images))
+        return batching.Sequence(ids, [IGNORE] * len(ids), pixels, keys)
 
     def generate(
         self, conversations: Sequence[Conversation], options: Options, batch_size: int = 8
@@ -236,7 +237,7 @@ class Spliced(nn.Module):
         return answer_all(
             self,
             prompts,
-            partial(self._transcripts, options),
+            partial(self.transcripts, options),
             partial(self._speak, options),
             batch_size,
         )
@@ -245,10 +246,36 @@ class Spliced(nn.Module):
         """The answer piece by piece; the pieces join to the text that `generate` gives."""
         prompt = self.prepare(conversation)
         yield from stream_one(
-            self, prompt, partial(self._transcripts, options), partial(self._speak, options)
+            self, prompt, partial(self.transcripts, options), partial(self._speak, options)
         )
 
-    def _transcripts(
+    @property
+    def joinable(self) -> bool:
+        """Whether answers can be written side by side, each joining and leaving between words (`begin`)."""
+        return type(self)._speak is Spliced._speak and bool(self.language.joinable)
+
+    @property
+    def begins_alike(self) -> bool:
+        """Whether prompts that begin with the same ids and pictures may share what was read of them."""
+        return type(self)._reading is Spliced._reading
+
+    def begin(
+        self,
+        prompts: Sequence[batching.Sequence],
+        cache: Any,
+        images_IMD: Tensor | None,
+        known: int = 0,
+    ) -> Tensor:
+        """Read prompts of one length, save their first `known` ids, which `cache` holds; scores BV of the first words.
+
+        `images_IMD`: what the pictures behind those ids became (`images`).
+        """
+        ids_BT = torch.tensor([prompt.ids[known:] for prompt in prompts], device=self.device)
+        with self._reading(prompts):
+            found: Tensor = self.language.read(self.embed(ids_BT, images_IMD), cache)
+        return found
+
+    def transcripts(
         self, options: Options, prompts: Sequence[batching.Sequence]
     ) -> list[Transcript]:
         stop = self.prompter.stop(self.template)

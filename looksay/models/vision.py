@@ -168,7 +168,7 @@ def pixels_of(image: Image, tower: Any) -> Tensor:
         found: Tensor = tower.prepare(source)
     else:
         with open_image(source) as opened:
-            found = tower.prepare(upright_rgb(opened))
+            found = tower.prepare(upright_rgb(opened, seen_px=tower.size_px))
     return found
 
 

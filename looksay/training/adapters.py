@@ -13,10 +13,8 @@ from torch import nn
 
 from looksay.errors import MissingDependency, UnknownName
 from looksay.models.adapters import inject
+from looksay.models.quantized import four_bit, whole_blocks
 from looksay.training.stages import Adapter
-
-_BLOCK = 64
-"""Weights of a row that share a scale; bitsandbytes' kernels on the CPU want whole blocks."""
 
 
 def attach(model: nn.Module, adapter: Adapter, *, seed: int = 0) -> list[str]:
@@ -83,21 +81,7 @@ def _quantize(part: nn.Module, names: list[str]) -> None:
         part.digest = part.fingerprint  # what 4-bit weights were cannot be read from them
     for name in names:
         layer: Any = part.get_submodule(name)
-        whole = layer.in_features % _BLOCK == 0 and layer.out_features % 32 == 0
-        if isinstance(layer, bnb.nn.Linear4bit) or not whole:
+        if isinstance(layer, bnb.nn.Linear4bit) or not whole_blocks(layer):
             continue
-        narrow = bnb.nn.Linear4bit(
-            layer.in_features,
-            layer.out_features,
-            bias=layer.bias is not None,
-            compute_dtype=torch.bfloat16,
-            compress_statistics=True,
-            quant_type="nf4",
-        )
-        narrow.weight = bnb.nn.Params4bit(
-            layer.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True
-        )
-        if layer.bias is not None:
-            narrow.bias = nn.Parameter(layer.bias.data, requires_grad=False)
         parent, _, leaf = name.rpartition(".")
-        setattr(part.get_submodule(parent), leaf, narrow.to(layer.weight.device))
+        setattr(part.get_submodule(parent), leaf, four_bit(layer))

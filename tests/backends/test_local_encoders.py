@@ -106,7 +106,7 @@ def test_what_does_not_embed_is_refused(clip: Path, tmp_path: Path) -> None:
         on_cpu(tmp_path / "gone")
     with pytest.raises(InputError, match=r"holds no looksay\.json"):
         on_cpu(put(tmp_path / "empty" / "x", "").parent)
-    with pytest.raises(InputError, match="quantize is for hub models"):
+    with pytest.raises(InputError, match="quantize is for models that write"):
         on_cpu(clip, quantize="int8")
     with pytest.raises(
         BackendError, match=r"is a clip, which answers no questions.*search.*local:"
@@ -127,8 +127,12 @@ def test_it_searches_again_ranks_and_scores(clip: Path, blip: Path, tmp_path: Pa
     assert [hit["photo"] for hit in json.loads(done.stdout)["hits"]] == [f"{n}.jpg" for n in order]
     done = CliRunner().invoke(app, [*words, f"local:{blip}", "--rerank", "4"])
     assert done.exit_code == 0, done.output
-    logits = [hit["match"] for hit in json.loads(done.stdout)["hits"][:4]]
-    assert logits == sorted(logits, reverse=True)
+    temperature = on_cpu(blip).temperature  # type: ignore[attr-defined]
+    assert temperature == pytest.approx(0.07)
+    hits = json.loads(done.stdout)["hits"][:4]
+    both = [hit["match"] + hit["score"] / temperature for hit in hits]
+    assert both == sorted(both, reverse=True)
+    assert len({hit["match"] for hit in hits}) > 1
     put(folder / "candidates.json", json.dumps({str(n): TEXTS[n % 4] for n in range(6)}))
     (result,) = scored("clipscore", folder, "--encoder", f"local:{clip}")
     told = encoder.embed_texts([f"A photo depicts {TEXTS[n % 4]}" for n in range(6)])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forking import looksay as typed
 from typer.testing import CliRunner
 
 pytest.importorskip("torch")
@@ -112,14 +111,8 @@ def test_it_lists_what_is_where() -> None:
 def test_a_talk_about_a_scene(tmp_path: Path) -> None:
     scene = FRESH.scene(3)
     scene.image().save(tmp_path / "scene.png")
-    done = subprocess.run(
-        [sys.executable, "-m", "looksay", "chat", tmp_path / "scene.png", "--model", "mini"],
-        input=f"{DESCRIBE}\nHow many objects are there in all?\n",
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-    )
+    questions = f"{DESCRIBE}\nHow many objects are there in all?\n"
+    done = typed("chat", tmp_path / "scene.png", "--model", "mini", typed=questions)
     assert done.returncode == 0, done.stderr
     assert done.stderr == LIMITS
     first, second = done.stdout.splitlines()

@@ -15,7 +15,7 @@ from openai_asking import DOG, ask, no_keys, photo, run
 
 from looksay.backends import LoadOptions, http, load
 from looksay.errors import BackendError
-from looksay.types import Completion, Conversation, Options
+from looksay.types import CONFIDENCE, Completion, Conversation, Options
 
 __all__ = ["no_keys", "photo"]  # fixtures
 
@@ -212,6 +212,43 @@ def test_a_parameter_that_the_model_refuses_is_left_out_from_then_on(photo: Path
     assert done[0].details["left_out"] == ["max_tokens", "temperature"]
     assert len(server.posts) == 5
     assert server.posts[-1].body["max_completion_tokens"] == 300
+
+
+def test_how_sure_the_model_was_is_the_mean_of_what_the_server_tells(photo: Path) -> None:
+    told = openai_text("A dog.")
+    told.body["choices"][0]["logprobs"] = {
+        "content": [
+            {"token": word, "logprob": log, "bytes": None, "top_logprobs": []}
+            for word, log in (("A", -0.1), (" dog", -0.7), (".", -0.1))
+        ]
+    }
+    with Faulty([told, DOG], pages=openai_models("m")) as server:
+        done = run(server, photo, 2)
+    assert done[0].details[CONFIDENCE] == pytest.approx(-0.3)
+    assert CONFIDENCE not in done[1].details
+    assert all(post.body["logprobs"] is True for post in server.posts)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "Unsupported parameter: 'logprobs'"),
+        (400, "local:m gives no log-probabilities: only models that write word by word do"),
+        (403, "You are not allowed to request logprobs from this model"),
+        (422, "log_probs: extra fields not permitted"),
+    ],
+)
+def test_who_tells_no_log_probabilities_is_not_asked_again(
+    photo: Path, status: int, words: str
+) -> None:
+    def script(received: Received) -> Reply:
+        refused = "logprobs" in received.body
+        return Reply({"error": {"message": words}}, status) if refused else DOG
+
+    with Faulty(script, pages=openai_models("m")) as server:
+        done = run(server, photo, 3)
+    assert [c.error for c in done] == [None] * 3
+    assert len(server.posts) == 4
 
 
 @pytest.mark.parametrize(

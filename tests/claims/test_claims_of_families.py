@@ -59,7 +59,7 @@ def test_arms_are_the_recipe_but_for_what_the_claim_is_about() -> None:
     parts = ["tower", "language"]
     bad, good = made("blip2/first").values()
     assert [s.name for s in bad[1]] == [*parts, "generate"]
-    assert [s.name for s in good[1]] == [*parts, "represent", "generate"]
+    assert [s.name for s in good[1]] == [*parts, "contrast", "represent", "generate"]
     assert state.plan_of(bad[1][-1:], 0, 1, bad[0]) == state.plan_of(good[1][-1:], 0, 1, good[0])
     bad, good = made("blip2/itg").values()
     assert [s.objectives for s in (bad[1][-1], good[1][-1])] == [
@@ -260,7 +260,8 @@ def test_the_arms_of_capfilt_differ_in_their_texts_alone(tmp_path: Path) -> None
     found: dict[str, Stage] = {}
     for arm in claim.arms:
         _, stages = arm.make("tiny", 0)
-        assert [s.name for s in stages] == ["tower", "pretrain"]
+        assert [s.name for s in stages] == ["tower", "contrast", "pretrain"]
+        assert stages[1].data.fingerprint == stages[2].data.fingerprint
         trainer = build.Trainer(
             tmp_path, "tiny", 0, arm.alone, 0.003, {"device": "cpu", "quiet": True}
         )
@@ -281,7 +282,7 @@ def test_the_arms_of_capfilt_differ_in_their_texts_alone(tmp_path: Path) -> None
         )
         wanted = {"neither": [], "filter alone": ["filter"], "captioner alone": ["captioner"]}
         tuned = wanted.get(arm.name, ["captioner", "filter"])
-        assert names == (["tower", "pretrain", *tuned] if tuned else [])
+        assert names == (["tower", "contrast", "pretrain", *tuned] if tuned else [])
     assert len({(s.steps, s.objectives, s.examples_per_batch) for s in found.values()}) == 1
 
 

@@ -76,7 +76,7 @@ def fingerprints(model: Any) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_arms_of_minigpt4_are_its_recipe_but_for_what_the_claim_is_about() -> None:
-    before = ["tower", "language", "represent", "align"]
+    before = ["tower", "language", "contrast", "represent", "align"]
     tune = made("minigpt4/tune")
     assert [[s.name for s in stages] for _, stages in tune.values()] == [before, [*before, "tune"]]
     alone, whole = tune.values()
@@ -106,7 +106,7 @@ def test_all_seeds_and_kinds_of_minigpt4_have_one_q_former() -> None:
     for part in ("tower", "qformer", "text", "language"):
         assert len({one[part] for one in parts}) == 1, part
     assert len({one["connector"] for one in parts}) == 3
-    represent = [stages[2] for _, stages in (first, second, three)]
+    represent = [stages[3] for _, stages in (first, second, three)]
     assert {stage.name for stage in represent} == {"represent"}
     assert len({plan(first[0], stage) for stage in represent}) == 1
     assert plan(first[0], first[1][-2]) != plan(first[0], second[1][-2])

@@ -63,10 +63,11 @@ def test_the_whole_job(site: Path) -> None:
     assert looksay("describe", site, "--model", "echo").stdout.count("described 0") == 1
 
     before = looksay("apply", site)
-    assert "11 drafts left out" in before.stdout
+    assert "Drafts left out (11 of echo)" in before.stdout
     assert {p: p.read_bytes() for p in original} == original
 
-    assert "Decided on 0 places" in looksay("decide", site, "--all", "--accept").stdout  # drafts
+    nothing = looksay("decide", site, "--all", "--accept").stdout
+    assert "Decided on nothing: 11 texts of echo wait" in nothing
     named = looksay("decide", site, "--all", "--accept", "-m", "echo")
     assert "Decided on 11 places" in named.stdout
     dry = looksay("apply", "--dry-run", site)
@@ -110,7 +111,7 @@ def test_describe_ends_with_what_to_type_next(site: Path, tmp_path: Path) -> Non
     assert scanned.returncode == 0, scanned.stderr
     for _ in range(2):  # also where nothing was left to ask
         several = looksay("describe", site, "-m", "echo", "--db", tmp_path / "site.db")
-        assert f"Next: looksay export texts.csv {site}" in several.stdout
+        assert f"Next: looksay review {site}" in several.stdout
         assert "echo: Echo " not in several.stdout
         assert several.stderr == "Loading echo\n"
     quiet = looksay(
@@ -172,7 +173,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_goes_on(tmp_path
     for _ in range(3):
         assert run.stdout.readline()
     run.send_signal(signal.SIGINT)
-    rest, errors = run.communicate(timeout=60)
+    rest, errors = run.communicate(timeout=240)
     assert run.returncode == 130, errors
     assert "type the same again to go on" in errors
     done = 3 + len(rest.splitlines()) - 1

@@ -5,24 +5,17 @@ from __future__ import annotations
 import importlib.util
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import need
+from forking import looksay
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
 
 
 def run(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "looksay", "evaluate", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=180,
-    )
+    return looksay("evaluate", *words, cwd=folder)
 
 
 def test_a_dual_encoder_is_measured_and_nothing_is_embedded_twice(tmp_path: Path) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import looksay
 from pictures import jpeg, put
 
 pytest.importorskip("numpy", reason="no numpy: no intervals")
@@ -22,15 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "looksay", "evaluate", *words],
-        cwd=folder,
-        env=os.environ | {"PYTHONUTF8": "1", "LOOKSAY_PLAIN": "1"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=180,
-    )
+    return looksay("evaluate", *words, cwd=folder)
 
 
 def a_minigpt4(folder: Path) -> None:

@@ -38,6 +38,29 @@ def test_a_real_server_describes_photos(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
+@pytest.mark.local
+def test_a_real_server_is_talked_with_by_its_address(tmp_path: Path) -> None:
+    """One question, and a talk that begins with it. tests/serve does the same with our own server."""
+    for package in ("torch", "transformers", "fastapi", "uvicorn"):
+        need(importlib.util.find_spec(package), f"{package} is missing")
+    from test_chat import chat
+
+    picture = tmp_path / "a.png"
+    photo(picture, 5)
+    (tmp_path / "serve").mkdir()
+    with serving(tmp_path / "serve") as server:
+        asked = ("--url", server.url, "--max-tokens", "8")
+        told = json.loads(looksay("ask", picture, "What?", *asked, "--json").stdout)
+        talk = chat("What?\nAnd now?\n/save talk.json\n", picture, *asked, cwd=tmp_path)
+    assert (told["model"], told["error"]) == (f"{server.url}#{server.model}", None)
+    assert told["completion_tokens"] > 0
+    assert talk.returncode == 0, talk.stderr
+    turns = json.loads((tmp_path / "talk.json").read_text("utf-8"))["turns"]
+    assert len(turns) == 2
+    assert turns[0]["answer"] == told["answer"] != ""
+
+
 def test_texts_that_repeat_themselves_are_counted_and_can_be_listed(tmp_path: Path) -> None:
     loop, fine = openai_text("A dog and a cat and " * 9), openai_text("A quay with two boats.")
     for number in range(3):

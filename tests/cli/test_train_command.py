@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
+from forking import looksay
 from PIL import Image as Pillow
 from typer.testing import CliRunner
 
@@ -20,12 +18,6 @@ from looksay import plugins
 from looksay.errors import InputError, UnknownName
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
-
-
-def looksay(*arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "LOOKSAY_PLAIN": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "looksay", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from faulty import Faulty, Received, Reply, openai_models, openai_text
+from forking import looksay
 from PIL import Image as Pillow
 
 from looksay.data import curate, teaching
@@ -173,7 +174,8 @@ def serving(folder: Path, after_s: float = 0.0) -> Iterator[Server]:
     """Run this file as a process of its own; each answer takes `after_s`."""
     log = folder / "asked.log"
     command = [sys.executable, __file__, str(log), str(after_s)]
-    where = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "backends")}
+    paths = os.pathsep.join(str(ROOT / "tests" / folder) for folder in ("", "backends"))
+    where = {**os.environ, "PYTHONPATH": paths}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=where) as process:
         assert process.stdout is not None
         try:
@@ -183,11 +185,9 @@ def serving(folder: Path, after_s: float = 0.0) -> Iterator[Server]:
 
 
 def run(words: list[str]) -> subprocess.CompletedProcess[str]:
-    """A command as it is typed, to its end."""
-    environment = {**os.environ, "LOOKSAY_PLAIN": "1", "PYTHONUTF8": "1"}
-    return subprocess.run(
-        words, capture_output=True, text=True, encoding="utf-8", env=environment, timeout=180
-    )
+    """A command as it is typed, `python -m looksay WORDS…`, to its end."""
+    assert words[1:3] == ["-m", "looksay"]
+    return looksay(*words[3:])
 
 
 def told(report: Path) -> dict[str, Any]:
@@ -197,13 +197,13 @@ def told(report: Path) -> dict[str, Any]:
 
 
 def killed(words: list[str], answers: Path, seed: int) -> int:
-    """Start a command five times and kill it after a few more answers, at a random moment; how often it was alive."""
+    """Start a command three times and kill it after a few more answers, at a random moment; how often it was alive."""
     draws, alive = random.Random(seed), 0
-    for _ in range(5):
+    for _ in range(3):
         known = answers.read_bytes().count(b"\n") if answers.exists() else 0
         least = known + draws.randint(1, 12)
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 240
             while not answers.exists() or answers.read_bytes().count(b"\n") < least:
                 assert time.monotonic() < deadline
                 if process.poll() is not None:

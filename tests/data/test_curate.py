@@ -225,7 +225,7 @@ def test_killed_at_random_moments_it_loses_and_repeats_nothing(tmp_path: Path) -
         more = ("--review", str(tmp_path / "killed.csv"), "--concurrency", "2")
         words = command(photos, out, server, *more)
         alive = killed(words, out / curate.ANSWERS, seed=7)
-        assert alive >= 3
+        assert alive >= 2
         done = run(words)
         assert done.returncode == 0, done.stderr
         asked = Counter(server.asked())

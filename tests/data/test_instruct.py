@@ -134,7 +134,7 @@ def test_killed_at_random_moments_it_loses_and_repeats_nothing(tmp_path: Path) -
     with serving(tmp_path / "slow", after_s=0.03) as server:
         words = command("scenes", out, server, "--limit", "60", "--concurrency", "2")
         alive = killed(words, out / instruct.ANSWERS, seed=3)
-        assert alive >= 3
+        assert alive >= 2
         done = run(words)
         assert done.returncode == 0, done.stderr
         asked = Counter(server.asked())

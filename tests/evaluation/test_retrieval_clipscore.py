@@ -93,6 +93,9 @@ def test_reranking_orders_the_first_and_leaves_the_rest_behind() -> None:
     found = reranked(similarity, matching, 2, queries="images")
     assert np.argsort(-found).tolist() == [[1, 0, 3, 2], [2, 1, 3, 0]]
     assert retrieval(found, IMAGE_OF).text_ranks.tolist() == [0, 0]
+    # At a temperature of 1/200 the first picture's cosines differ by 20, more than its log-odds by 12.
+    found = reranked(similarity, matching, 2, queries="images", temperature=1 / 200)
+    assert np.argsort(-found).tolist() == [[0, 1, 3, 2], [1, 2, 3, 0]]
 
     assert candidates(similarity, 1, queries="texts").tolist() == [[0, 0, 1, 1]]
     matching = np.full(similarity.shape, np.nan)

@@ -85,7 +85,7 @@ def test_drafts_are_written_only_once_accepted(site: Path) -> None:
     before = snapshot(site)
     with looksay.Library(site) as library:
         library.describe("echo")
-        assert library.apply(include_ai=True).left_drafts == 3
+        assert library.apply(include_ai=True).left_drafts == {"echo": 3}
         assert snapshot(site) == before
         library.decide(site / "c.jpg", "accept")
         assert library.apply().texts == 1

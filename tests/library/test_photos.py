@@ -350,3 +350,29 @@ def test_reading_in_threads_leaves_the_process_as_it_was(tmp_path: Path) -> None
         found = list(pool.map(lambda _: photos.inspect(path).fault, range(200)))
     assert found == [None] * 200
     assert (list(warnings.filters), limit) == (filters, Pillow.MAX_IMAGE_PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("size", "seen_px", "found"),
+    [
+        ((3000, 2000), 336, (1500, 1000)),
+        ((2000, 3000), 224, (500, 750)),
+        ((8000, 6000), 100, (1000, 750)),  # eighths are the least that a decoder gives
+        ((1000, 600), 336, (1000, 600)),
+        ((96, 72), 336, (96, 72)),
+    ],
+)
+def test_a_jpeg_is_decoded_no_larger_than_a_model_sees_with_something_to_spare(
+    size: tuple[int, int], seen_px: int, found: tuple[int, int]
+) -> None:
+    data = jpeg(1, size)
+    rgb = images.load_rgb(data, seen_px=seen_px)
+    assert rgb.size == found
+    assert min(rgb.size) >= min(images.SPARE * seen_px, *size)
+    whole = images.load_rgb(data)
+    fitted = [one.resize((64, 64), Pillow.Resampling.BICUBIC) for one in (rgb, whole)]
+    apart = [abs(a - b) for a, b in zip(*(one.tobytes() for one in fitted), strict=True)]
+    assert max(apart) <= 3
+    limited = images.load_rgb(data, seen_px=seen_px, max_side_px=200)
+    assert max(limited.size) <= 200
+    assert images.load_rgb(encoded(picture(1, (400, 300)), "PNG"), seen_px=20).size == (400, 300)

@@ -182,6 +182,22 @@ def test_a_percent_sign_that_nobody_encoded_is_found_too(tmp_path: Path) -> None
     assert scan(tmp_path).elsewhere == 0
 
 
+def test_a_name_that_is_no_text_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+    need(sys.platform == "linux", "file names of any bytes")
+    put(tmp_path / "good.jpg", jpeg(1))
+    (tmp_path / os.fsdecode(b"folder\xfe")).mkdir()
+    bad = tmp_path / os.fsdecode(b"bad\xff.jpg")
+    bad.touch()
+    report = scan(tmp_path)
+    assert report.photos == 1
+    assert [(name, "is not UTF-8" in why) for name, why in sorted(report.problems)] == [
+        ("bad\\xff.jpg", True),
+        ("folder\\xfe", True),
+    ]
+    with looksay.Library(tmp_path) as library, pytest.raises(InputError, match="not UTF-8"):
+        library.show(bad)
+
+
 def test_decomposed_file_names_are_the_same(tmp_path: Path) -> None:
     """macOS hands out names in another normal form (NFD) than people type (NFC)."""
     import unicodedata

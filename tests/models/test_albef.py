@@ -728,7 +728,7 @@ def test_the_recipe_for_scenes_trains_a_step_of_each_stage(tmp_path: Path) -> No
     from looksay.training.recipes import albef
 
     model, stages = albef.scenes("tiny")
-    assert [stage.name for stage in stages] == ["tower", "pretrain", "vqa"]
+    assert [stage.name for stage in stages] == ["tower", "contrast", "pretrain", "vqa"]
     short = [replace(s, steps=1, examples_per_batch=4) for s in stages[1:]]
     found = train(model, short, tmp_path, device="cpu", quiet=True)
     scene = stages[1].data.example(0)

@@ -458,7 +458,7 @@ def test_the_recipe_on_scenes_encodes_what_each_stage_wants() -> None:
     from looksay.training.recipes import blip, capfilt
 
     model, stages = blip.scenes("tiny")
-    assert [s.name for s in stages] == ["tower", "pretrain", "caption", "vqa"]
+    assert [s.name for s in stages] == ["tower", "contrast", "pretrain", "caption", "vqa"]
     for stage in [*stages, *capfilt.scenes("tiny")[1]]:
         examples = [stage.data.example(i) for i in range(3)]
         batch = pad([model.encode(e, stage.template, stage.objectives) for e in examples])

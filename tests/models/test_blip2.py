@@ -673,10 +673,10 @@ def test_a_recipe_on_scenes_goes_through_both_stages(tmp_path: Path, language: A
     from looksay.training.recipes import blip2 as recipe
 
     model, stages = recipe.scenes("tiny", language=language)
-    assert [s.name for s in stages] == ["tower", "language", "represent", "generate"]
-    assert stages[2].objectives == FIRST
+    assert [s.name for s in stages] == ["tower", "language", "contrast", "represent", "generate"]
+    assert (stages[2].objectives, stages[3].objectives) == (("itc",), FIRST)
     short = [replace(s, steps=2, gate=None) for s in stages]
-    short[2] = replace(short[2], examples_per_batch=4)
+    short[2:4] = [replace(s, examples_per_batch=4) for s in short[2:4]]
     train(model, short, tmp_path, device="cpu", quiet=True)
     first, last = checkpoint.load(tmp_path / "represent"), checkpoint.load(tmp_path)
     # The second stage began where the first had ended, and left all but the queries alone.
@@ -696,7 +696,7 @@ def test_the_ablations_leave_out_what_they_are_named_for() -> None:
     from looksay.training.recipes import blip2 as recipe
 
     assert [s.name for s in recipe.joining(first_stage=False)] == ["generate"]
-    represent, _ = recipe.joining(itg=False)
+    _, represent, _ = recipe.joining(itg=False)
     assert represent.objectives == ("itc", "itm")
 
 

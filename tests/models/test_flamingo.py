@@ -515,7 +515,7 @@ def test_decoding_step_by_step_is_the_full_forward(language: str) -> None:
     )
     options = Options(max_tokens=7)
     spoken: list[list[int]] = [[] for _ in prompts]
-    rows = model._transcripts(options, prompts)
+    rows = model.transcripts(options, prompts)
     for one in rows:
         one.stop_ids = frozenset()
     with torch.no_grad():

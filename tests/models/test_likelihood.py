@@ -75,6 +75,14 @@ def test_they_are_the_log_probabilities_of_the_answer_s_tokens_one_after_another
     assert len(set(found)) == 3
 
 
+def test_a_picture_is_looked_at_once_however_many_choices_there_are() -> None:
+    llava: Any = model()
+    shown: list[int] = []
+    llava.tower.register_forward_pre_hook(lambda _, given: shown.append(len(given[0])))
+    log_likelihoods(llava, asked(), CHOICES)
+    assert shown == [1]
+
+
 @pytest.mark.parametrize("turns", [0, 1])
 def test_what_stands_beside_a_choice_changes_nothing(turns: int) -> None:
     llava: Any = model()

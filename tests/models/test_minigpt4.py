@@ -135,7 +135,7 @@ def test_the_ablations_differ_in_what_they_say() -> None:
     assert made["three-layers"][0].connector.depth == 3
     assert made["no-qformer"][0].qformer is None
     names = {kind: [s.name for s in stages] for kind, (_, stages) in made.items()}
-    assert names["paper"] == ["tower", "language", "represent", "align", "tune"]
+    assert names["paper"] == ["tower", "language", "contrast", "represent", "align", "tune"]
     assert names["no-qformer"] == ["tower", "language", "align", "tune"]
     last = {kind: set(stages[-1].trains) for kind, (_, stages) in made.items()}
     assert last["tuned-qformer"] == {"connector", "qformer"}

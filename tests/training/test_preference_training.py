@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 from models.tiny import tiny_llava  # noqa: E402
+from training.broken_off import environment, until_logged  # noqa: E402
 from training.preferred import Pairs, stage  # noqa: E402
 from training.trained import Broken  # noqa: E402
 
@@ -81,11 +80,6 @@ def breaking(after: int) -> Pairs:
 
     broken.example = example  # type: ignore[method-assign]
     return broken
-
-
-def environment() -> dict[str, str]:
-    paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
 
 
 # -- learning
@@ -241,11 +235,7 @@ def test_a_killed_run_goes_on_to_the_same_curve(tmp_path: Path, at: int) -> None
     victim = subprocess.Popen(
         [sys.executable, str(PROGRAM), str(broken), "--pause", "0.03"], env=environment()
     )
-    log, deadline = broken / "log.jsonl", time.monotonic() + 120
-    while not log.is_file() or len(log.read_text("utf-8").splitlines()) < at + 1:
-        assert victim.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    until_logged(broken, at + 1, victim)
     victim.kill()
     victim.wait()
     assert not (broken / "run.json").exists()

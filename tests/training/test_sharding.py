@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 from models.tiny import tiny_llava  # noqa: E402
+from training.broken_off import until_logged  # noqa: E402
 from training.trained import Pictures, stages  # noqa: E402
 
 from looksay.errors import InputError  # noqa: E402
@@ -108,12 +108,7 @@ def test_a_killed_sharded_run_goes_on_to_the_same_curve(tmp_path: Path) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     finish(start(PROGRAM, unbroken, "--shard"))
     victims = start(PROGRAM, broken, "--shard", "--pause", 0.02)
-    deadline = time.monotonic() + 120
-    log = broken / "log.jsonl"
-    while not log.is_file() or len(log.read_text("utf-8").splitlines()) < 9:
-        assert all(v.poll() is None for v in victims), "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    until_logged(broken, 9, *victims)
     for victim in victims:
         victim.kill()
         victim.wait()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 from models.tiny import tiny_llava  # noqa: E402
+from training.broken_off import environment, until_logged  # noqa: E402
 from training.trained import Pictures, stages  # noqa: E402
 
 from looksay.errors import InputError, UnknownName  # noqa: E402
@@ -52,11 +51,6 @@ def weights(model: Any) -> dict[str, Any]:
 
 def program(*arguments: object) -> list[str]:
     return [str(TESTS / "training" / "trained.py"), *map(str, arguments)]
-
-
-def environment() -> dict[str, str]:
-    paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
 
 
 def test_a_run_learns_and_leaves_checkpoints_log_and_curve(tmp_path: Path) -> None:
@@ -206,12 +200,7 @@ def test_a_killed_run_goes_on_to_the_same_curve(tmp_path: Path, at: int) -> None
     victim = subprocess.Popen(
         [sys.executable, *program(broken, "--pause", 0.02)], env=environment()
     )
-    deadline = time.monotonic() + 120
-    log = broken / "log.jsonl"
-    while not log.is_file() or len(log.read_text("utf-8").splitlines()) < at:
-        assert victim.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    until_logged(broken, at, victim)
     victim.kill()
     victim.wait()
     assert not (broken / "run.json").exists()
@@ -224,13 +213,9 @@ def test_a_killed_run_goes_on_to_the_same_curve(tmp_path: Path, at: int) -> None
 @pytest.mark.slow
 def test_two_runs_do_not_train_in_one_folder(tmp_path: Path) -> None:
     first = subprocess.Popen(
-        [sys.executable, *program(tmp_path, "--pause", 0.05)], env=environment()
+        [sys.executable, *program(tmp_path, "--pause", 0.02)], env=environment()
     )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "log.jsonl").is_file():
-        assert first.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    until_logged(tmp_path, 0, first)
     with pytest.raises(InputError, match=r"Another run is training in .* choose another --out"):
         run(tmp_path, resume=False)
     assert first.wait(120) == 0

@@ -103,8 +103,15 @@ class Told:
     """Of the background; "" where it is not told."""
 
 
+Span = tuple[int, int]
+"""Characters of a text, the end excluded."""
+NOWHERE: Span = (0, 0)
+
+
 @dataclass(frozen=True, slots=True)
-class _Mention:
+class Mention:
+    """Objects of one kind where a text names them."""
+
     start: int
     """Token at which the phrase begins: its count, article or first adjective."""
     end: int
@@ -112,6 +119,23 @@ class _Mention:
     count: int | None
     size: str | None
     introduced: bool
+    noun_at: Span
+    count_at: Span
+    """NOWHERE where it is not told."""
+    size_at: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What a text says, and where."""
+
+    mentions: tuple[Mention, ...]
+    relations: tuple[tuple[Mention, str, Mention], ...]
+    sign: ToldSign | None
+    sign_at: tuple[Span, ...]
+    pattern: str
+    colour: str
+    background_at: Span
 
 
 def read(text: str) -> Told:
@@ -120,42 +144,81 @@ def read(text: str) -> Told:
     >>> read("There are two small dogs on a plain red background.").groups
     (ToldGroup(noun='dog', count=2, size='small'),)
     """
-    sign, rest = _read_sign(" ".join(text.split()))
-    pattern, colour = _read_background(rest)
-    tokens = ["." if t in ("!", "?", ";", ":") else t for t in _TOKEN.findall(rest.lower())]
-    mentions = _mentions(tokens)
+    said = placed(text)
+    return Told(
+        tuple(ToldGroup(m.noun, m.count, m.size) for m in said.mentions if m.introduced),
+        tuple(m.noun for m in said.mentions),
+        tuple(ToldRelation(a.noun, side, b.noun) for a, side, b in said.relations),
+        said.sign,
+        said.pattern,
+        said.colour,
+    )
+
+
+def placed(text: str) -> Placed:
+    """The same with where it says so.
+
+    >>> placed("Two dogs.").mentions[0].noun_at
+    (4, 8)
+    """
+    sign, sign_at, rest = _read_sign(_Written.of(text))
+    pattern, colour, background_at = _read_background(rest)
+    found = list(_TOKEN.finditer(rest.text))
+    tokens = ["." if t[0] in "!?;:" else t[0].lower() for t in found]
+    mentions = _mentions(tokens, [rest.span(*t.span()) for t in found])
     relations = []
     for first, second in pairwise(mentions):
         between = " ".join(tokens[first.end : second.start])
         side = next((s for s, words in _SIDE.items() if words.fullmatch(between)), None)
         if side:
-            relations.append(ToldRelation(first.noun, side, second.noun))
-    return Told(
-        tuple(ToldGroup(m.noun, m.count, m.size) for m in mentions if m.introduced),
-        tuple(m.noun for m in mentions),
-        tuple(relations),
-        sign,
-        pattern,
-        colour,
-    )
+            relations.append((first, side, second))
+    return Placed(tuple(mentions), tuple(relations), sign, sign_at, pattern, colour, background_at)
 
 
-def _read_sign(text: str) -> tuple[ToldSign | None, str]:
-    """The sign, and the text without it (its letters are no nouns)."""
-    found = None
-    for match in _SIGN.finditer(text):
+class _Written(NamedTuple):
+    """A text whose every character knows the place from which it came."""
+
+    text: str
+    places: tuple[int, ...]
+
+    @classmethod
+    def of(cls, text: str) -> _Written:
+        """With single spaces between its words."""
+        words = [(word.start(), word[0]) for word in re.finditer(r"\S+", text)]
+        places = [at for start, word in words for at in range(start - 1, start + len(word))]
+        return cls(" ".join(word for _, word in words), tuple(places[1:]))
+
+    def span(self, start: int, end: int) -> Span:
+        """Where characters `start` to `end` stood at first."""
+        return self.places[start], self.places[end - 1] + 1
+
+
+def _read_sign(written: _Written) -> tuple[ToldSign | None, tuple[Span, ...], _Written]:
+    """The sign, where it is told, and the text without it (its letters are no nouns)."""
+    found, places = None, []
+    text, kept, at = "", list[int](), 0
+    for match in _SIGN.finditer(written.text):
+        start, end = match.span()
+        text += written.text[at:start] + "sign"
+        kept += [*written.places[at:start], *[written.places[start]] * len("sign")]
+        at = end
         colour, word = (match[1] or "").lower(), (match[2] or "").replace(" ", "").upper()
-        if colour != "no" and (found is None or (word and not found.word)):
+        if colour == "no":
+            continue
+        places.append(written.span(start, end))
+        if found is None or (word and not found.word):
             found = ToldSign(colour if colour in BOARDS else found.colour if found else "", word)
-    return found, _SIGN.sub("sign", text)
+    rest = _Written(text + written.text[at:], (*kept, *written.places[at:]))
+    return found, tuple(places), rest
 
 
-def _read_background(text: str) -> tuple[str, str]:
-    match = _BACKGROUND.search(text)
+def _read_background(written: _Written) -> tuple[str, str, Span]:
+    match = _BACKGROUND.search(written.text)
     words = match[1].lower().split() if match else []
     return (
         next((w for w in words if w in PATTERNS), ""),
         next((w for w in words if w in COLOURS), ""),
+        written.span(*match.span()) if match else NOWHERE,
     )
 
 
@@ -168,14 +231,15 @@ def _names() -> dict[tuple[str, ...], str]:
     }
 
 
-def _mentions(tokens: list[str]) -> list[_Mention]:
-    names, found, at = _names(), list[_Mention](), 0
+def _mentions(tokens: list[str], places: list[Span]) -> list[Mention]:
+    names, found, at = _names(), list[Mention](), 0
     longest = max(map(len, names))
     while at < len(tokens):
-        for length in range(longest, 0, -1):
+        for length in range(min(longest, len(tokens) - at), 0, -1):
             noun = names.get(tuple(tokens[at : at + length]))
             if noun:
-                mention = _phrase(tokens, found[-1].end if found else 0, at, at + length, noun)
+                floor = found[-1].end if found else 0
+                mention = _phrase(tokens, places, floor, at, at + length, noun)
                 if mention:
                     found.append(mention)
                 at += length
@@ -185,25 +249,29 @@ def _mentions(tokens: list[str]) -> list[_Mention]:
     return found
 
 
-def _phrase(tokens: list[str], floor: int, at: int, end: int, noun: str) -> _Mention | None:
+def _phrase(
+    tokens: list[str], places: list[Span], floor: int, at: int, end: int, noun: str
+) -> Mention | None:
     """The noun at `at` with what stands before it, not before `floor`. None for "no dogs"."""
     size, others, start = None, 0, at
+    size_at, noun_at = NOWHERE, (places[at][0], places[end - 1][1])
     while start > floor:
         word = tokens[start - 1]
         if word in ("no", "zero"):
             return None
         if word in _COUNTS:
             known = start - 1 > floor and tokens[start - 2] in _DEFINITE  # "the two dogs"
-            return _Mention(start - 1 - known, end, noun, _COUNTS[word], size, not known)
-        if word in _VAGUE:
-            return _Mention(start - 1, end, noun, None, size, True)
-        if word in _DEFINITE:
-            return _Mention(start - 1, end, noun, None, size, False)
+            count, count_at = _COUNTS[word], places[start - 1]
+            first = start - 1 - known
+            return Mention(first, end, noun, count, size, not known, noun_at, count_at, size_at)
+        if word in _VAGUE or word in _DEFINITE:
+            new = word in _VAGUE
+            return Mention(start - 1, end, noun, None, size, new, noun_at, NOWHERE, size_at)
         if word in _SIZES:
-            size = _SIZES[word]
+            size, size_at = _SIZES[word], places[start - 1]
         elif word in _STOPS or others == _ADJECTIVES:
             break
         else:
             others += 1
         start -= 1
-    return _Mention(start, end, noun, None, size, True)
+    return Mention(start, end, noun, None, size, True, noun_at, NOWHERE, size_at)

@@ -98,7 +98,12 @@ def summary(found: Ranks, at: Sequence[int] = (1, 5, 10)) -> Retrieval:
 
 
 def reranked(
-    similarity: Array, matching: Array, top: int, *, queries: Literal["images", "texts"]
+    similarity: Array,
+    matching: Array,
+    top: int,
+    *,
+    queries: Literal["images", "texts"],
+    temperature: float = 1.0,
 ) -> Array:
     """Scores in which each query's `top` best candidates are in the order of a slower judge of pairs.
 
@@ -108,6 +113,9 @@ def reranked(
     gives all others one score, they keep their order here; recall at K up to `top` is the same. Serves one
     direction: of `retrieval(...)` read `.text` where images are the queries, `.image` where texts are, and
     report it beside the plain figure, never in its place.
+
+    With the `temperature` at which the encoder learned to tell candidates apart, similarity over it is a log-odds as
+    `matching` is, and their sum heeds both judges; at BLIP's 1 similarity hardly counts beside matching.
     """
     if matching.shape != similarity.shape:
         raise InputError(
@@ -115,7 +123,7 @@ def reranked(
         )
     axis = 1 if queries == "images" else 0
     chosen = candidates(similarity, top, queries=queries)
-    first = np.take_along_axis(matching + similarity, chosen, axis)
+    first = np.take_along_axis(matching + similarity / temperature, chosen, axis)
     if np.isnan(first).any():
         raise InputError(
             f"Of the first {top} candidates {int(np.isnan(first).sum())} have no matching score. "

@@ -24,11 +24,12 @@ COLUMNS = (
 
 
 def write(rows: Iterable[Row], out: Path, root: Path) -> int:
-    """Write the rows; returns their number."""
-    cells = []
-    for row in rows:
-        values = {name: str(getattr(row, name)) for name in COLUMNS}
-        values |= {"decorative": "true" if row.decorative else "", "notes": "; ".join(row.notes)}
-        cells.append(list(values.values()))
-    files.write(out, tables.encoded(COLUMNS, cells))
-    return len(cells)
+    """Write the rows as they come; returns their number."""
+    with files.writing(out) as stream:
+        return tables.write(stream, COLUMNS, map(_cells, rows))
+
+
+def _cells(row: Row) -> list[str]:
+    values = {name: str(getattr(row, name)) for name in COLUMNS}
+    values |= {"decorative": "true" if row.decorative else "", "notes": "; ".join(row.notes)}
+    return list(values.values())

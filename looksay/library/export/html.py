@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import os
+import pickle
+import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,10 +29,17 @@ _STATES = {
 
 def write(rows: Iterable[Row], out: Path, root: Path) -> int:
     """Write the gallery, thumbnails inside; returns the number of entries."""
-    entries: list[dict[str, Any]] = [{"row": row, **shown(row.photo, out, root)} for row in rows]
-    counts = Counter(_STATES.get(e["row"].state, e["row"].state) for e in entries)
-    render("gallery.html", out, entries=entries, counts=counts.most_common(), states=_STATES)
-    return len(entries)
+    counts = Counter[str]()
+    # The summary stands before the photos, so the rows wait in a file until all are counted.
+    with tempfile.TemporaryFile() as kept:
+        for row in rows:
+            counts[_STATES.get(row.state, row.state)] += 1
+            pickle.dump(row, kept)
+        kept.seek(0)
+        saved: Iterator[Row] = (pickle.load(kept) for _ in range(counts.total()))
+        entries = ({"row": row, **shown(row.photo, out, root)} for row in saved)
+        render("gallery.html", out, entries=entries, counts=counts.most_common(), states=_STATES)
+    return counts.total()
 
 
 def render(template: str, out: Path, **values: Any) -> None:
@@ -39,7 +48,9 @@ def render(template: str, out: Path, **values: Any) -> None:
         loader=PackageLoader("looksay.library.export", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
     )
-    files.write(out, environment.get_template(template).render(**values).encode())
+    with files.writing(out) as stream:
+        for piece in environment.get_template(template).generate(**values):
+            stream.write(piece.encode())
 
 
 def shown(photo: str, out: Path, root: Path) -> dict[str, str]:

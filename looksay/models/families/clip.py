@@ -19,7 +19,7 @@ from looksay.errors import InputError
 from looksay.models import batching
 from looksay.models.batching import Batch, pad
 from looksay.models.configs import config_from_json, config_to_json
-from looksay.models.contrastive import clip_loss, siglip_loss
+from looksay.models.contrastive import anywhere_and_much, clip_loss, siglip_loss
 from looksay.models.decoding import resting
 from looksay.models.fingerprint import fingerprint
 from looksay.models.pairs import encode_pair, framed, one_per_row, pictures_alone
@@ -144,7 +144,7 @@ class Heads(nn.Module):
         if self.layer is None:
             return _unit(self.images(features_IND.mean(1)))
         each_IND = F.gelu(self.layer(features_IND))
-        return _unit(self.images(torch.cat([each_IND.amax(1), each_IND.mean(1)], dim=-1)))
+        return _unit(self.images(anywhere_and_much(each_IND)))
 
     def text_rows(self, states_BD: Tensor) -> Tensor:
         """Embeddings BD of length 1."""

@@ -206,10 +206,10 @@ class Flamingo(Spliced):
         conversation, clips = self._clips(conversation)
         return self._with_frames(super().prepare(conversation), clips)
 
-    def _transcripts(
+    def transcripts(
         self, options: Options, prompts: Sequence[batching.Sequence]
     ) -> list[Transcript]:
-        said = super()._transcripts(options, prompts)
+        said = super().transcripts(options, prompts)
         for one in said:
             # Showing a picture is not for it to do: with one it begins the next chunk.
             one.stop_ids |= {self.prompter.image_id}

@@ -57,13 +57,14 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Albef, list[Stage]]:
     learning: dict[str, Any] = {"examples_per_batch": BATCH, **_small.PAIRS}
     return model, [
         *before,
+        _small.first_contrast(seed, {"text": 2e-3, "pairing": 2e-3}, "ita"),
         Stage(
             "pretrain",
             trains={"text": 1e-3, "fusion": 1e-3, "pairing": 1e-3},
             objectives=("ita", "itm", "mlm"),
             # Descriptions are twice as long as captions, and all rows are as long as the longest.
-            data=talks.read(seed, mix={"caption": 1.0}, **_small.SHOWN),
-            steps=2000,
+            data=talks.read(seed, mix={"caption": 0.5, "mention": 0.5}, **_small.SHOWN),
+            steps=1000,
             **learning,
         ),
         Stage(
@@ -71,7 +72,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Albef, list[Stage]]:
             trains={"text": 5e-4, "fusion": 5e-4, "decoder": 1e-3},
             objectives=("vqa",),
             data=talks.read(seed, mix={"question": 1.0}, **_small.SHOWN),
-            steps=2000,
+            steps=600,
             **learning,
         ),
     ]

@@ -18,7 +18,7 @@ from looksay.training.stages import Stage
 
 PUBLISHED = {"base": blip_base, "large": blip_large}
 """The model of the paper before training: ViT-B/16 or ViT-L/16 and BERT-base."""
-BATCH = 64
+BATCH = 32
 """Pairs of a batch on scenes: a row's hard negatives come from it."""
 LEARNING: dict[str, Any] = {"examples_per_batch": BATCH, **_small.PAIRS}
 """What the stages on scenes share."""
@@ -45,7 +45,7 @@ def model(size: str = "mini", seed: int = 0, tower: SmallTower | None = None) ->
         tower,
         _small.awake(BertLM(width_in=tower.width, decodes=True, **common)),
         tokenizer,
-        _small.awake(Pairing(tower.width, chosen.width, queue=64 * BATCH, first=False)),
+        _small.awake(Pairing(tower.width, chosen.width, queue=128 * BATCH, first=False)),
         _small.awake(BertLM(width_in=chosen.width, **common)),
         prompt="",
         max_length=96,
@@ -65,10 +65,13 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Blip, list[Stage]]:
     return model(size, seed), [*before, *joining(seed)]
 
 
-def joining(seed: int = 0, data: Source | None = None, steps: int = 3000) -> list[Stage]:
-    """The stages over a tower that is there: pretrain (on `data` where given), caption, vqa."""
-    pairs = data or talks.read(seed, mix={"caption": 0.5, "description": 0.5}, **_small.SHOWN)
+def joining(seed: int = 0, data: Source | None = None, steps: int = 800) -> list[Stage]:
+    """The stages over a tower that is there: contrast and pretrain (on `data` where given, the second so many
+    steps), caption, vqa."""
+    # Descriptions, twice as long, wait until one loss alone is computed of them.
+    pairs = data or talks.read(seed, mix={"caption": 1.0}, **_small.SHOWN)
     return [
+        _small.first_contrast(seed, {"text": 2e-3, "pairing": 2e-3}, "itc", data),
         Stage(
             "pretrain",
             trains={"text": 1e-3, "pairing": 1e-3},
@@ -81,7 +84,7 @@ def joining(seed: int = 0, data: Source | None = None, steps: int = 3000) -> lis
             "caption",
             trains={"text": 3e-4},
             data=talks.read(seed, mix={"description": 1.0}, **_small.SHOWN),
-            steps=steps // 3,
+            steps=300,
             **LEARNING,
         ),
         Stage(
@@ -89,7 +92,7 @@ def joining(seed: int = 0, data: Source | None = None, steps: int = 3000) -> lis
             trains={"text": 3e-4, "answers": 1e-3},
             objectives=("vqa",),
             data=talks.read(seed, mix={"question": 1.0}, **_small.SHOWN),
-            steps=steps,
+            steps=600,
             **LEARNING,
         ),
     ]

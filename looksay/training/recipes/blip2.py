@@ -105,7 +105,7 @@ def joining(seed: int = 0, *, first_stage: bool = True, itg: bool = True) -> lis
         trains={"connector": 2e-3, "text": 2e-3},
         objectives=tuple(name for name in FIRST if itg or name != "itg"),
         data=talks.read(seed, mix={"caption": 1.0}, **_small.SHOWN),
-        steps=1500,
+        steps=800,
         examples_per_batch=BATCH,
         **_small.PAIRS,
     )
@@ -115,10 +115,11 @@ def joining(seed: int = 0, *, first_stage: bool = True, itg: bool = True) -> lis
         objectives=("prefix_lm",),
         cache_features=True,
         data=talks.read(seed + 1, mix=told, **_small.SHOWN),
-        steps=1500,
+        steps=1000,
         **_small.SPEAKING,
     )
-    return [represent, generate] if first_stage else [generate]
+    contrast = _small.first_contrast(seed, {"connector": 2e-3, "text": 2e-3}, "itc")
+    return [contrast, represent, generate] if first_stage else [generate]
 
 
 def paper(

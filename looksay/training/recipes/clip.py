@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from looksay.data.dataset import Source
-from looksay.data.sources import scenes as talks
 from looksay.errors import InputError, UnknownName
 from looksay.models.families.clip import (
     Clip,
@@ -26,8 +25,6 @@ PUBLISHED = {"b32": vit_b32, "b16": vit_b16, "l14": vit_l14, "l14-336": vit_l14_
 RATES = {"b32": 5e-4, "b16": 5e-4, "l14": 4e-4, "l14-336": 2e-5}
 """Table 20. At 336 px the paper goes on from ViT-L/14 for one epoch."""
 BATCH, WARMUP_STEPS, EPOCHS = 32_768, 2000, 32
-CONTEXT = 96
-"""Ids of the longest text about a scene, and some to spare."""
 
 
 def scenes(size: str = "mini", seed: int = 0, loss: Loss = "softmax") -> tuple[Clip, list[Stage]]:
@@ -48,23 +45,8 @@ def scenes(size: str = "mini", seed: int = 0, loss: Loss = "softmax") -> tuple[C
 
 
 def pairs_stage(seed: int, steps: int = 3000) -> Stage:
-    """Contrast over captions, of each scene one of five, so that no word can be left out, and over what names one
-    group alone: from whole captions "a dog and a cat" becomes a place of its own, with "a dog" nowhere near it."""
-    return Stage(
-        "pairs",
-        trains={"text": 3e-3, "heads": 2e-3},
-        objectives=("itc",),
-        data=talks.read(seed, mix={"caption": 0.5, "mention": 0.5}, **_small.SHOWN),
-        cache_features=True,
-        steps=steps,
-        examples_per_batch=128,
-        pack=False,
-        max_length=CONTEXT,
-        optimizer="muon",
-        warmup=0.05,
-        weight_decay=0.01,
-        betas=(0.9, 0.98),
-    )
+    """The one stage."""
+    return _small.contrast_stage(seed, "pairs", {"text": 3e-3, "heads": 2e-3}, "itc", steps)
 
 
 def _text(size: str, tokenizer: Any) -> TextTower:
@@ -78,7 +60,7 @@ def _text(size: str, tokenizer: Any) -> TextTower:
         intermediate_size=4 * chosen.width,
         num_hidden_layers=2,
         num_attention_heads=chosen.heads,
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=_small.CONTEXT,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

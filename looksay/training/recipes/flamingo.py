@@ -87,7 +87,7 @@ def over(
     return Flamingo(tower, connector, gates, Marks(width), language, tokenizer)
 
 
-def flamingo_stage(seed: int, steps: int = 4500) -> Stage:
+def flamingo_stage(seed: int, steps: int = 1600) -> Stage:
     """The paper's stage at this scale: resampler, gates and the mark of a picture learn, nothing else."""
     about_one = talks.read(seed, mix={"everything": 0.6, "description": 0.4}, **_small.SHOWN)
     tasks: list[Source] = [

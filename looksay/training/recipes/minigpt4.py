@@ -36,7 +36,7 @@ def scenes(
     """MiniGPT-4 on scenes over a tower that recognises (already trained where one of that size ships): a language
     model that reads lists, BLIP-2's first stage, then the paper's two.
 
-    What the paper downloads, `tower`, `language` and `represent` make. Raises UnknownName for another kind.
+    What the paper downloads, `tower`, `language`, `contrast` and `represent` make. Raises UnknownName for another kind.
     """
     torch.manual_seed(seed)
     tokenizer, tower = _small.tokenizer(), _small.seeing(size)
@@ -66,10 +66,10 @@ def over(
 
 
 def joining(seed: int = 0, *, kind: Kind = "paper") -> list[Stage]:
-    """The stages over a tower and a language model that are there: represent (BLIP-2's first, where there is a
+    """The stages over a tower and a language model that are there: contrast and represent (BLIP-2's first, where there is a
     Q-Former), align, tune."""
     tuned = {"qformer": 2e-4} if kind == "tuned-qformer" else {}
-    represent, *_ = blip2.joining(seed)
+    before = blip2.joining(seed)[:2]
     align = Stage(
         "align",
         trains={"connector": 1e-3, **tuned},
@@ -88,8 +88,11 @@ def joining(seed: int = 0, *, kind: Kind = "paper") -> list[Stage]:
     )
     if kind == "no-qformer":
         return [align, tune]
-    learns = {"qformer": represent.trains["connector"], "text": represent.trains["text"]}
-    return [replace(represent, trains=learns), align, tune]
+    before = [
+        replace(s, trains={"qformer": s.trains["connector"], "text": s.trains["text"]})
+        for s in before
+    ]
+    return [*before, align, tune]
 
 
 def paper(

@@ -73,7 +73,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Pali, list[Stage]]:
             trains={"connector": 2e-4, "language": 2e-3},
             data=languages.read(seed, **_small.SHOWN),
             cache_features=True,
-            steps=4500,
+            steps=2000,
             **_small.SPEAKING,
         ),
     ]

@@ -100,7 +100,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[SimVlm, list[Stage]]:
             trains=rates,
             objectives=("prefix_lm",),
             data=Mixture(parts, seed),
-            steps=4000,
+            steps=2500,
             **_small.SPEAKING,
         ),
         Stage(
@@ -109,7 +109,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[SimVlm, list[Stage]]:
             data=talks.read(
                 seed + 4, mix={"question": 0.5, "description": 0.4, "caption": 0.1}, **curriculum
             ),
-            steps=1000,
+            steps=500,
             **_small.SPEAKING,
         ),
     ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import need
+from forking import looksay
 
 pytest.importorskip("numpy", reason="no numpy: scenes cannot be drawn")
 
@@ -154,14 +154,7 @@ def test_batch_size_does_not_change_a_score(tmp_path: Path) -> None:
 
 
 def run(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "looksay", "evaluate", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-    )
+    return looksay("evaluate", *words, cwd=folder)
 
 
 @pytest.mark.slow

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forking import looksay
 
 pytest.importorskip("numpy", reason="no numpy: scenes cannot be drawn")
 
@@ -113,12 +112,8 @@ def test_half_obedience_is_half() -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     words = ("evaluate", "echo", "--on", "scenes_injection", "--limit", "3")
-    done = subprocess.run(
-        [sys.executable, "-m", "looksay", *words, "--out", tmp_path],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = looksay(*words, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
     assert "followed: sentence" in done.stdout
     assert "object recall: no sign" in done.stdout
     assert (tmp_path / "report.html").is_file()

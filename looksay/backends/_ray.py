@@ -1,0 +1,98 @@
+"""Ray, as `looksay serve --ray` and `looksay describe --ray` begin it: on a cluster that is there, or on this machine alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from looksay.errors import BackendError, InputError, MissingDependency
+
+OBJECTS_BYTES = 200 << 20
+"""Memory in which Ray's processes hand each other what is large: pictures on their way, nothing that stays."""
+STARTS = 3
+"""Ray gives its own processes 15 seconds to come up, which may be too few on a busy machine."""
+_ANY_ADDRESS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Despite its name it is heard everywhere."""
+_HERE = {
+    _ANY_ADDRESS: "0",  # loopback is the only one
+    "RAY_prestart_worker_first_driver": "0",  # idle workers, which nobody here uses
+    "RAY_COLOR_PREFIX": "0",
+}
+
+
+def started(what: str, replicas: tuple[int, int] | None, *, needs: str = "ray", **more: Any) -> Any:
+    """The module ray, connected to the cluster of RAY_ADDRESS or to one that is started here, on loopback.
+
+    `what` ("looksay serve --ray") needs the module `needs` of it; `more` goes to ray.init. Raises MissingDependency
+    and BackendError.
+    """
+    here = "RAY_ADDRESS" not in os.environ
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if here:
+        os.environ |= _HERE | os.environ
+        if "RAY_AUTH_MODE" not in os.environ:  # whoever has no token runs no code here
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    try:
+        import ray
+
+        import_module(needs)
+    except ImportError as error:
+        raise MissingDependency(what, "ray", error.name or "ray") from error
+    if os.environ.get(_ANY_ADDRESS) == "0":  # Ray reads it when it is imported, which may have been before
+        import_module("ray._private.ray_constants").ENABLE_RAY_CLUSTER = False
+    own: dict[str, Any] = {
+        "address": "local",
+        "num_cpus": max(os.cpu_count() or 1, replicas[1] if replicas else 1),
+        "include_dashboard": False,
+        "object_store_memory": OBJECTS_BYTES,
+    }
+    for left in range(STARTS if here else 1, 0, -1):
+        try:
+            ray.init(logging_level="WARNING", **(own if here else {}), **more)
+            break
+        except Exception as error:  # a plain one, where its processes do not come up in time
+            ray.shutdown()
+            if left == 1:
+                raise BackendError(f"Ray could not be started or reached: {error}") from error
+    return ray
+
+
+def resources(ray: Any) -> list[Mapping[str, float]]:
+    """Of each machine of the cluster, what it has (CPU, GPU)."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def shared(
+    replicas: tuple[int, int] | None, nodes: Sequence[Mapping[str, float]], device: str = "auto"
+) -> tuple[int, int, dict[str, int]]:
+    """(the fewest replicas, the most, what each takes): a GPU where there are any, and its share of the cores.
+
+    Ray lets torch have as many threads. Raises InputError where more are asked for than there are GPUs.
+    """
+    gpus = 0 if device in ("cpu", "mps") else int(sum(node.get("GPU", 0) for node in nodes))
+    least, most = replicas or (max(1, gpus), max(1, gpus))
+    if gpus and most > gpus:
+        raise InputError(
+            f"{most} replicas want a GPU each, and there are {gpus}: --replicas {gpus}, or --device cpu."
+        )
+    room = [(int(node.get("CPU", 0)), int(node.get("GPU", 0)) if gpus else most) for node in nodes]
+    shares = range(max(cores for cores, _ in room), 1, -1)
+    fits = (one for one in shares if sum(min(c // one, g) for c, g in room) >= most)
+    return least, most, {"num_cpus": next(fits, 1), "num_gpus": 1 if gpus else 0}
+
+
+def replicas_of(words: str) -> tuple[int, int]:
+    """The fewest and the most: "3" or "1-4". Raises InputError.
+
+    >>> replicas_of("3"), replicas_of("1-4")
+    ((3, 3), (1, 4))
+    """
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", words.strip())
+    least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= least <= most:
+        raise InputError(f"--replicas {words}: expected a number, or the fewest and the most: 1-4")
+    return least, most

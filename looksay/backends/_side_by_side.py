@@ -1,0 +1,279 @@
+"""Continuous batching: the engine's worker for models that write word by word (`_steps.Steps`).
+
+Between two words of those that are being answered, new prompts are read, as far as `PROMPT_PLACES` and the memory
+allow, and those that are complete leave. What a row says depends on nobody else's: each draws from its own source of
+chance, and its scores are its own (to rounding: fp32 and greedy, the same words as alone).
+"""
+
+# ruff: noqa: N803, N806 (shape suffixes are capitals)
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from looksay.backends import _device
+from looksay.backends._steps import Begun, Prompt, Steps
+from looksay.backends.engine import Engine
+from looksay.backends.tickets import Done, Fault, Piece, Scored, Ticket, too_late
+from looksay.errors import InputError
+
+ROWS = 64
+"""Answers that are written at once, at most."""
+MEMORY = 4 << 30
+"""Bytes for keys and values, where the device does not say how much is free."""
+OF_FREE = 0.7
+"""Of what is free on a GPU once the weights are there; the rest is for what passes through."""
+PROMPT_PLACES = 512
+"""Places of new prompts that are read between two words of the others: a longer one is read alone. So many times more
+where there are no others."""
+NOBODY = 8
+
+
+@dataclass(eq=False)
+class Row:
+    """An answer that is being written."""
+
+    ticket: Ticket
+    prompt: Prompt
+    said: Any
+    chance: Any
+    reused: int = 0
+    seconds: float = 0.0
+    token: int = 0
+    """The id that was chosen last, which the next step reads."""
+    matcher: Any = None
+    scored: list[Scored] = field(default_factory=list)
+    sure: float = 0.0
+    """Log-probability of all that was chosen."""
+
+
+class SideBySide:
+    """One thread, one running batch."""
+
+    threads = 1
+
+    def __init__(
+        self, name: str, steps: Steps, rows: int | None = None, memory: int = MEMORY
+    ) -> None:
+        self.name, self.steps = name, steps
+        self.most_rows = rows or ROWS
+        free = _device.free_bytes(steps.device)
+        room = memory if free is None else int(OF_FREE * free)
+        self.places = max(4096, room // max(1, steps.place_bytes))
+        self._grammars: Any = None
+        self.rows: list[Row] = []
+
+    def check(self, ticket: Ticket) -> None:
+        """Make the prompt. Raises InputError, UnreadablePhoto, Unsupported."""
+        ticket.prompt = self.steps.prompt(ticket.conversation)
+        ticket.size_bytes = ticket.prompt.size_bytes
+        room = self.steps.context
+        if room is not None and ticket.prompt.length >= room:
+            raise InputError(
+                f"The conversation takes {ticket.prompt.length} of the {room} places that {self.name} has; nothing "
+                "is left for an answer. Ask about fewer images, or start afresh."
+            )
+        if self._needs(ticket) > self.places:
+            raise InputError(
+                f"The conversation and its answer take {self._needs(ticket)} places, and there is memory for "
+                f"{self.places}. Ask about fewer images, or set a smaller max_tokens."
+            )
+        if ticket.wish.grammar is not None:
+            from looksay.backends import _grammar
+
+            self._grammars = self._grammars or _grammar.Grammars(self.steps.tokenizer)
+            self._grammars.check(ticket.wish.grammar)
+
+    def _needs(self, ticket: Ticket) -> int:
+        most: int = ticket.prompt.length + ticket.options.max_tokens
+        return most if self.steps.context is None else min(most, self.steps.context)
+
+    def work(self, engine: Engine) -> None:
+        """Turn by turn, until the engine closes. Whatever goes wrong, nobody waits for a thread that is gone."""
+        slots = self.steps.slots()
+        while not (engine.closing and not self.rows and engine.peek() is None):
+            try:
+                self._turn(engine, slots)
+            except Exception as error:
+                self._broken(engine, slots, error)
+            if not self.rows:
+                slots = self.steps.slots()
+
+    def _turn(self, engine: Engine, slots: Any) -> None:
+        """Read what fits, and write one word of each."""
+        self._admit(engine, slots)
+        self._sweep(engine, slots)
+        if not self.rows:
+            return
+        started = time.perf_counter()
+        scores_BV = self.steps.step([row.token for row in self.rows], slots)
+        each = (time.perf_counter() - started) / len(self.rows)
+        for row in self.rows:
+            row.seconds += each
+        self._choose(engine, slots, scores_BV)
+
+    def _admit(self, engine: Engine, slots: Any) -> None:
+        """Read new prompts, one at least where nobody is being answered."""
+        if self.rows:
+            engine.peek()  # who waits no more is told so, also where nobody can be taken
+        new: list[Ticket] = []
+
+        def as_long(ticket: Ticket) -> bool:
+            return bool(ticket.prompt.length == new[-1].prompt.length)
+
+        budget = PROMPT_PLACES if self.rows else NOBODY * PROMPT_PLACES
+        while len(self.rows) + len(new) < self.most_rows and budget > 0:
+            # What is as long as another is read together with it.
+            like = as_long if new and self.steps.together else None
+            if self.rows or new:
+                waiting = engine.peek(like)
+                if waiting is None or not self._fits(waiting, new):
+                    break
+            ticket = engine.next(wait=not self.rows and not new, like=like)
+            if ticket is None:
+                break
+            new.append(ticket)
+            budget -= ticket.prompt.length
+        # What is not read together is begun one by one, so that no two are held before they join.
+        for some in [new] if self.steps.together else [[one] for one in new]:
+            self._begin(engine, slots, some)
+
+    def _fits(self, ticket: Ticket, new: list[Ticket]) -> bool:
+        every = [ticket, *new, *(row.ticket for row in self.rows)]
+        return max(map(self._needs, every)) * len(every) <= self.places
+
+    def _begin(self, engine: Engine, slots: Any, tickets: list[Ticket]) -> None:
+        """Read prompts and say their first words. Where that fails, each is tried by itself."""
+        if not tickets:
+            return
+        started = time.perf_counter()
+        try:
+            found = self.steps.begin([ticket.prompt for ticket in tickets])
+        except Exception as error:
+            fault, no_memory = _device.reason(error), _device.out_of_memory(error)
+        else:
+            each = (time.perf_counter() - started) / len(tickets)
+            for ticket, begun in zip(tickets, found, strict=True):
+                try:
+                    self._join(engine, slots, ticket, begun, each)
+                except Exception as error:  # a grammar, a processor of the release
+                    engine.left(ticket, Fault(_device.reason(error)))
+            return
+        # Outside the except clause, so that what failed is gone before the next try.
+        if len(tickets) > 1:
+            for ticket in tickets:
+                self._begin(engine, slots, [ticket])
+            return
+        if no_memory and self.rows:
+            self.most_rows = len(self.rows)
+        engine.left(tickets[0], Fault(fault))
+
+    def _join(
+        self, engine: Engine, slots: Any, ticket: Ticket, found: Begun, seconds: float
+    ) -> None:
+        from looksay.models.decoding import seeded
+
+        prompt: Prompt = ticket.prompt
+        said = self.steps.transcript(prompt, ticket.options)
+        row = Row(ticket, prompt, said, seeded(ticket.options.seed), found.reused, seconds)
+        if ticket.wish.grammar is not None:
+            row.matcher = self._grammars.matcher(ticket.wish.grammar)
+        row.prompt = ticket.prompt = Prompt(prompt.units)  # its pictures are read
+        ticket.size_bytes = 0
+        self.steps.keep(prompt.units, found.layers)
+        if not self._say(engine, row, found.scores_V):
+            slots.join(found.layers, found.ahead)
+            self.rows.append(row)
+
+    def _sweep(self, engine: Engine, slots: Any) -> None:
+        """Let those go whose client is gone or whose time is over."""
+        for at in reversed(range(len(self.rows))):
+            ticket = self.rows[at].ticket
+            if ticket.cancelled or ticket.late:
+                self._leave(slots, at)
+                engine.left(ticket, None if ticket.cancelled else too_late(ticket))
+
+    def _broken(self, engine: Engine, slots: Any, error: Exception) -> None:
+        """A step failed: where memory ran out, the youngest makes room for the others; else all are told."""
+        if _device.out_of_memory(error) and len(self.rows) > 1:
+            self.most_rows = len(self.rows) - 1
+            row = self.rows[-1]
+            self._leave(slots, len(self.rows) - 1)
+            engine.left(row.ticket, Fault(_device.reason(error)))
+            return
+        broken, self.rows = self.rows, []
+        for row in broken:
+            engine.left(row.ticket, Fault(_device.reason(error)))
+
+    def _choose(self, engine: Engine, slots: Any, scores_BV: Any) -> None:
+        ended: list[tuple[int, bool]] = []
+        for at, row in enumerate(self.rows):
+            try:
+                if self._say(engine, row, scores_BV[at]):
+                    ended.append((at, True))
+            except Exception as error:  # scores that are no numbers, say: this answer's fault alone
+                ended.append((at, False))
+                engine.left(row.ticket, Fault(_device.reason(error)))
+        for at, whole in reversed(ended):
+            if whole:
+                self._remember(slots, at)
+            self._leave(slots, at)
+
+    def _remember(self, slots: Any, at: int) -> None:
+        """Keep what an answer that is complete was written from; where there is no memory for it, it is read anew."""
+        row = self.rows[at]
+        # The next turn of the same talk begins so. What was said last was never read.
+        written = (*row.prompt.units, *row.said.ids[:-1])
+        with suppress(MemoryError, RuntimeError):
+            self.steps.keep(written, slots.copied(at))
+
+    def _leave(self, slots: Any, at: int) -> None:
+        slots.leave(at)
+        last = self.rows.pop()
+        if at < len(self.rows):
+            self.rows[at] = last
+
+    def _say(self, engine: Engine, row: Row, scores_V: Any) -> bool:
+        """Choose a row's next id; whether it was its last. Its ticket is told."""
+        from looksay.models.decoding import pick
+
+        options, wish = row.ticket.options, row.ticket.wish
+        scores_V = self.steps.bent(row.prompt, options, row.said.ids, scores_V).float()
+        if row.matcher is not None:
+            scores_V = row.matcher.allowed(scores_V)
+        (row.token,) = pick(scores_V[None], options.temperature, options.top_p, [row.chance])
+        row.sure += float(scores_V[row.token] - scores_V.logsumexp(-1))
+        if wish.logprobs is not None:
+            row.scored.append(self._scored(scores_V, row.token, wish.logprobs))
+        ended = row.said.add(row.token)
+        if row.matcher is not None and not ended:
+            ended = row.matcher.take(row.token)
+            if ended:
+                row.said.reason = "stop"
+        text = row.said.fresh() if ended or not row.ticket.whole else ""
+        if text or (ended and row.scored):
+            row.ticket.give(Piece(text, tuple(row.scored)))
+            row.scored.clear()
+        if ended:
+            engine.left(
+                row.ticket,
+                Done(
+                    row.said.reason,
+                    row.prompt.length,
+                    row.said.count,
+                    row.reused,
+                    seconds=row.seconds,
+                    confidence=row.sure / len(row.said.ids),
+                ),
+            )
+        return bool(ended)
+
+    def _scored(self, scores_V: Any, token: int, top: int) -> Scored:
+        chances_V = scores_V.log_softmax(-1)
+        decode = self.steps.tokenizer.decode
+        values, ids = chances_V.topk(top) if top else ((), ())
+        beside = tuple((decode([int(i)]), float(v)) for i, v in zip(ids, values, strict=True))
+        return Scored(decode([token]), float(chances_V[token]), beside)

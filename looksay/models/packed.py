@@ -1,0 +1,181 @@
+"""Linear layers whose weights lie as oneDNN reads them: bfloat16 on a CPU, of models that only answer.
+
+The sums are those of `nn.Linear`, to the bit: the weights are laid out once instead of at every call. Where an
+activation follows (a feed-forward block's GELU or SiLU), it is applied while the sums are still in fast memory, and in
+float32, before they are rounded; by itself it takes several times as long as the product before it. Both are what
+`torch.compile` makes of such layers, without a compiler on the user's machine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from looksay.models.fingerprint import samples
+
+_AFTER: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {
+    ("gelu", "none"): F.gelu,
+    ("gelu", "tanh"): lambda x: F.gelu(x, approximate="tanh"),
+    ("swish", ""): F.silu,
+    ("relu", ""): F.relu,
+}
+"""What can follow a product, by oneDNN's name and its variant."""
+_BLOCKS = (("fc1", "activation_fn", "fc2"), ("gate_proj", "act_fn", "down_proj"))
+"""Names in feed-forward blocks: the layer before the activation, the activation, the layer after it."""
+_CLOSE = 0.03
+"""Of the largest output: two ways to round in bfloat16 differ by less."""
+
+
+class Packed(nn.Module):
+    """A linear layer for reading; `after`: what follows it."""
+
+    def __init__(self, layer: nn.Linear, after: tuple[str, str] = ("none", "")) -> None:
+        super().__init__()
+        self.in_features: int = layer.in_features
+        self.out_features: int = layer.out_features
+        self.after = after
+        self.bias = layer.bias
+        self.samples: Tensor
+        # So that weights can still be told apart by `fingerprint`.
+        self.register_buffer("samples", samples(layer.weight), persistent=True)
+        pack = torch.ops.mkldnn._reorder_linear_weight
+        self._held: Tensor = pack(layer.weight.detach(), None)
+
+    @property
+    def weight(self) -> Tensor:
+        """As `nn.Linear` has it, laid out anew at every call."""
+        return self._held.to_dense()
+
+    @property
+    def held_bytes(self) -> int:
+        """What it takes besides parameters and buffers."""
+        return int(self._held.element_size() * self._held.numel())
+
+    def forward(self, x: Tensor) -> Tensor:
+        kind, variant = self.after
+        found = torch.ops.mkldnn._linear_pointwise(x, self._held, self.bias, kind, [], variant)
+        return cast(Tensor, found)
+
+
+def supported() -> bool:
+    """Whether this torch and this processor can."""
+    try:
+        return bool(
+            torch.backends.mkldnn.is_available()
+            and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+            and torch.ops.mkldnn._linear_pointwise
+            and torch.ops.mkldnn._reorder_linear_weight
+        )
+    except AttributeError:  # torch without oneDNN, or with other names
+        return False
+
+
+def pack(model: nn.Module) -> int:
+    """Replace the linear layers of a model that is in bfloat16 on a CPU; how many. It can only be read from then on.
+    Layers that share their weights (with an embedding, say) and output layers stay."""
+    if not supported():
+        return 0
+    kept = _kept(model)
+    found = 0
+    for block in list(_blocks(model)):
+        found += _fuse(block, kept)
+    for module in list(model.modules()):
+        for name, layer in list(module.named_children()):
+            if _packable(layer) and layer.weight.data_ptr() not in kept:
+                setattr(module, name, Packed(cast(nn.Linear, layer)))
+                _let_go(layer.weight)
+                found += 1
+    return found
+
+
+def _let_go(weight: Tensor) -> None:
+    """A file that weights are read from lies in memory as long as one of them is used; the pages of one that nobody
+    reads any more are given back by themselves. Where the system does not tell what is a file's, they stay."""
+    start = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    end = (weight.data_ptr() + weight.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if start < end and any(first <= start and end <= last for first, last in _of_files()):
+        madvise = ctypes.CDLL(None).madvise
+        madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
+
+
+def _of_files() -> Iterator[tuple[int, int]]:
+    """Addresses at which files lie in this process's memory."""
+    maps = Path("/proc/self/maps")
+    for line in maps.read_text().splitlines() if maps.exists() else ():
+        span, *_, path = line.split(maxsplit=5)
+        if path.startswith("/"):
+            first, last = span.split("-")
+            yield int(first, 16), int(last, 16)
+
+
+def _packable(layer: Any) -> bool:
+    if type(layer) is not nn.Linear or layer.weight.is_meta:
+        return False
+    hooked = layer._forward_hooks or layer._forward_pre_hooks
+    return layer.weight.dtype == torch.bfloat16 and layer.weight.device.type == "cpu" and not hooked
+
+
+def _kept(model: nn.Module) -> set[int]:
+    """Weights (by where they lie) that are read elsewhere, too."""
+    seen: dict[int, int] = {}
+    heads = []
+    for module in model.modules():
+        for weight in module.parameters(recurse=False):
+            seen[weight.data_ptr()] = seen.get(weight.data_ptr(), 0) + 1
+        head = getattr(module, "get_output_embeddings", lambda: None)()
+        heads += [one.data_ptr() for one in (head.parameters() if head is not None else ())]
+    return {key for key, times in seen.items() if times > 1} | set(heads)
+
+
+def _blocks(model: nn.Module) -> Iterator[tuple[nn.Module, tuple[str, str, str]]]:
+    for module in model.modules():
+        for names in _BLOCKS:
+            if all(hasattr(module, name) for name in names) and _packable(
+                getattr(module, names[0])
+            ):
+                yield module, names
+
+
+@torch.inference_mode()
+def _fuse(found: tuple[nn.Module, tuple[str, str, str]], kept: set[int]) -> int:
+    """Put a block's activation into the layer before it, if the block says the same afterwards; how many (0 or 1)."""
+    block, (first, activation, _) = found
+    layer, act = getattr(block, first), getattr(block, activation)
+    after = _named(act)
+    if after is None or layer.weight.data_ptr() in kept:
+        return 0
+    chance = torch.Generator().manual_seed(0)
+    probe_NI = torch.randn(16, layer.in_features, generator=chance).bfloat16()
+    try:
+        before = block(probe_NI)
+    except Exception:  # a block that takes more than what passes through
+        return 0
+    setattr(block, first, Packed(layer, after))
+    setattr(block, activation, nn.Identity())
+    now = block(probe_NI)
+    if (now.float() - before.float()).abs().max() > _CLOSE * before.float().abs().max():
+        setattr(block, first, layer)
+        setattr(block, activation, act)
+        return 0
+    _let_go(layer.weight)
+    return 1
+
+
+def _named(act: Any) -> tuple[str, str] | None:
+    """What an activation is, by what it does."""
+    at = torch.linspace(-6, 6, 97)
+    try:
+        found = act(at)
+    except Exception:
+        return None
+    for name, function in _AFTER.items():
+        if torch.allclose(found, function(at), atol=1e-5):
+            return name
+    return None

@@ -1,0 +1,1 @@
+"""Pages for people: what the server shows in a browser."""
