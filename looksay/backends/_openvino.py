@@ -21,8 +21,10 @@ _tell = logging.getLogger("looksay").warning
 
 
 def holds(quantize: str | None, device: str, runtime: str = "auto") -> bool:
-    """Whether OpenVINO holds a model's weights. Raises UnknownName, BackendError for what it cannot do and
-    MissingDependency where it is wanted by name and not there."""
+    """Whether OpenVINO holds a model's weights: where it is installed and torch has no faster way, or by name.
+
+    Raises UnknownName, BackendError for what it cannot do and MissingDependency where it is wanted by name and not
+    there."""
     if runtime not in RUNTIMES:
         raise UnknownName("runtime", runtime, RUNTIMES)
     can = quantize in BITS and device == "cpu"
@@ -34,6 +36,10 @@ def holds(quantize: str | None, device: str, runtime: str = "auto") -> bool:
             )
         if not there:
             raise MissingDependency("runtime = 'openvino'", "openvino", "openvino")
+    if runtime == "auto" and can and there and quantize == "int8":
+        from looksay.models import narrow
+
+        return not narrow.supported()
     return can and there and runtime != "torch"
 
 

@@ -2,7 +2,7 @@
 
 | `quantize` | cpu | cuda | mps |
 |---|---|---|---|
-| int8 | OpenVINO where it is installed, else torch | bitsandbytes, LLM.int8() | torch |
+| int8 | torch, by oneDNN's products of 8 bits; on processors without them OpenVINO where it is installed, else torch | bitsandbytes, LLM.int8() | torch |
 | int4 | OpenVINO where it is installed, else bitsandbytes, fp4 | bitsandbytes, fp4 | – |
 | nf4 | bitsandbytes, nf4 | bitsandbytes, nf4 | – |
 """
@@ -58,7 +58,16 @@ def precision(dtype: Any, quantize: str | None, device: str, runtime: str = "aut
     words = [str(dtype).removeprefix("torch."), *([quantize] if quantize else [])]
     if _openvino.holds(quantize, device, runtime):
         words.append("openvino")
+    elif quantize and _inputs_too(quantize, device):
+        words.append("inputs")
     return "-".join(words)
+
+
+def _inputs_too(quantize: str, device: str) -> bool:
+    """Whether torch rounds what goes into a layer to 8 bits as well."""
+    from looksay.models import narrow
+
+    return quantize == "int8" and device == "cpu" and narrow.supported()
 
 
 def by_torch(quantize: str, device: str) -> bool:
@@ -72,10 +81,10 @@ def hold(part: Any, quantize: str, device: str, dtype: Any) -> int:
     In int8 by torch the output layer too, beside the table of words where the two are one; otherwise that stays wide,
     as do layers whose widths are no whole blocks of 4 bits. `dtype`: what bitsandbytes multiplies in.
     """
-    from looksay.models import quantized
+    from looksay.models import narrow, quantized
 
     makes = {
-        "int8": quantized.EightBit,
+        "int8": narrow.Narrow if _inputs_too(quantize, device) else quantized.EightBit,
         "llm.int8": quantized.eight_bit_of_cuda,
         "4bit": lambda layer: quantized.four_bit(layer, KINDS[quantize], dtype),
     }
@@ -99,6 +108,8 @@ def how(quantize: str, device: str) -> str:
     """The layout, as `looksay.models.quantized.held_bytes` takes it."""
     if BITS[quantize] == 4:
         return "4bit cpu" if device == "cpu" else "4bit"
+    if _inputs_too(quantize, device):
+        return "int8 inputs"
     return "int8" if by_torch(quantize, device) else "llm.int8"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -33,6 +34,11 @@ def started(what: str, replicas: tuple[int, int] | None, *, needs: str = "ray", 
     here = "RAY_ADDRESS" not in os.environ
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if here:
+        if "ray" in sys.modules and _ANY_ADDRESS not in os.environ:
+            raise BackendError(
+                f"{what}: ray was imported before, when nothing told it to listen on loopback alone: start a cluster "
+                "(ray start --head) and name it in RAY_ADDRESS, or have looksay begin before you import ray"
+            )
         os.environ |= _HERE | os.environ
         if "RAY_AUTH_MODE" not in os.environ:  # whoever has no token runs no code here
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -42,8 +48,6 @@ def started(what: str, replicas: tuple[int, int] | None, *, needs: str = "ray", 
         import_module(needs)
     except ImportError as error:
         raise MissingDependency(what, "ray", error.name or "ray") from error
-    if os.environ.get(_ANY_ADDRESS) == "0":  # Ray reads it when it is imported, which may have been before
-        import_module("ray._private.ray_constants").ENABLE_RAY_CLUSTER = False
     own: dict[str, Any] = {
         "address": "local",
         "num_cpus": max(os.cpu_count() or 1, replicas[1] if replicas else 1),

@@ -265,10 +265,10 @@ def load(model: str, options: LoadOptions) -> Hub:
             "hub:Salesforce/blip-image-captioning-large"
         )
     checkpoint = open_checkpoint(model, options)
-    if options.quantize is None and checkpoint.device.type == "cpu":
-        from looksay.models.packed import pack
+    if checkpoint.device.type == "cpu":
+        from looksay.models import packed
 
-        pack(checkpoint.model)  # where it is in bfloat16
+        packed.ready(checkpoint.model)
     chats = checkpoint.captioner is None and not checkpoint.model.config.is_encoder_decoder
     kind = Chat if chats else Hub
     return kind(f"hub:{model}", checkpoint, options.batch_size, options.max_side_px)

@@ -232,11 +232,11 @@ def open_folder(
             + (f" {searches(name)}" if embeds else "")
         )
     parameters = sum(weight.numel() for weight in model.parameters())
-    if options.quantize is None and model.device.type == "cpu":
-        from looksay.models.packed import pack
+    if model.device.type == "cpu":
+        from looksay.models import packed
 
         for name_of_part in {"tower", "language"} & set(getattr(model, "parts", ())):
-            pack(model.parts[name_of_part])  # where it is in bfloat16
+            packed.ready(model.parts[name_of_part])
     device = _device.device_for(options.device)
     default = SMALL_BATCH if parameters < SMALL else DEFAULT_BATCH[device]
     if getattr(model, "joinable", False):

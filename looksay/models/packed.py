@@ -18,9 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from looksay.models import attending
 from looksay.models.fingerprint import samples
+from looksay.models.narrow import After, Narrow
 
-_AFTER: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {
+_AFTER: dict[After, Callable[[Tensor], Tensor]] = {
     ("gelu", "none"): F.gelu,
     ("gelu", "tanh"): lambda x: F.gelu(x, approximate="tanh"),
     ("swish", ""): F.silu,
@@ -36,7 +38,7 @@ _CLOSE = 0.03
 class Packed(nn.Module):
     """A linear layer for reading; `after`: what follows it."""
 
-    def __init__(self, layer: nn.Linear, after: tuple[str, str] = ("none", "")) -> None:
+    def __init__(self, layer: nn.Linear, after: After = ("none", "")) -> None:
         super().__init__()
         self.in_features: int = layer.in_features
         self.out_features: int = layer.out_features
@@ -77,15 +79,21 @@ def supported() -> bool:
         return False
 
 
+def ready(model: nn.Module) -> None:
+    """Have a model that lies on a CPU, wide or narrow, answer as fast as it can. It can only be read from then on."""
+    attending.use(model)
+    pack(model)
+
+
 def pack(model: nn.Module) -> int:
-    """Replace the linear layers of a model that is in bfloat16 on a CPU; how many. It can only be read from then on.
-    Layers that share their weights (with an embedding, say) and output layers stay."""
-    if not supported():
-        return 0
+    """Replace the linear layers of a model that are in bfloat16 on a CPU, and put activations into these and into
+    those in 8 bits; how many. Layers that share their weights (with an embedding, say) and output layers stay."""
     kept = _kept(model)
     found = 0
     for block in list(_blocks(model)):
         found += _fuse(block, kept)
+    if not supported():
+        return found
     for module in list(model.modules()):
         for name, layer in list(module.named_children()):
             if _packable(layer) and layer.weight.data_ptr() not in kept:
@@ -116,7 +124,7 @@ def _of_files() -> Iterator[tuple[int, int]]:
 
 
 def _packable(layer: Any) -> bool:
-    if type(layer) is not nn.Linear or layer.weight.is_meta:
+    if type(layer) is not nn.Linear or layer.weight is None or layer.weight.is_meta:
         return False
     hooked = layer._forward_hooks or layer._forward_pre_hooks
     return layer.weight.dtype == torch.bfloat16 and layer.weight.device.type == "cpu" and not hooked
@@ -137,9 +145,10 @@ def _kept(model: nn.Module) -> set[int]:
 def _blocks(model: nn.Module) -> Iterator[tuple[nn.Module, tuple[str, str, str]]]:
     for module in model.modules():
         for names in _BLOCKS:
-            if all(hasattr(module, name) for name in names) and _packable(
-                getattr(module, names[0])
-            ):
+            if not all(hasattr(module, name) for name in names):
+                continue
+            layer = getattr(module, names[0])
+            if isinstance(layer, Narrow) or (supported() and _packable(layer)):
                 yield module, names
 
 
@@ -148,23 +157,26 @@ def _fuse(found: tuple[nn.Module, tuple[str, str, str]], kept: set[int]) -> int:
     """Put a block's activation into the layer before it, if the block says the same afterwards; how many (0 or 1)."""
     block, (first, activation, _) = found
     layer, act = getattr(block, first), getattr(block, activation)
+    narrow = isinstance(layer, Narrow)
     after = _named(act)
-    if after is None or layer.weight.data_ptr() in kept:
+    if after is None or (not narrow and layer.weight.data_ptr() in kept):
         return 0
     chance = torch.Generator().manual_seed(0)
-    probe_NI = torch.randn(16, layer.in_features, generator=chance).bfloat16()
+    dtype = layer.samples.dtype if narrow else torch.bfloat16
+    probe_NI = torch.randn(16, layer.in_features, generator=chance).to(dtype)
     try:
         before = block(probe_NI)
     except Exception:  # a block that takes more than what passes through
         return 0
-    setattr(block, first, Packed(layer, after))
+    setattr(block, first, layer.followed(after) if narrow else Packed(layer, after))
     setattr(block, activation, nn.Identity())
     now = block(probe_NI)
     if (now.float() - before.float()).abs().max() > _CLOSE * before.float().abs().max():
         setattr(block, first, layer)
         setattr(block, activation, act)
         return 0
-    _let_go(layer.weight)
+    if not narrow:
+        _let_go(layer.weight)
     return 1
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from looksay.models.fingerprint import is_adapter
+from looksay.models.fingerprint import SAMPLES, is_adapter
 
 BLOCK = 64
 """Weights of a row that share a scale in 4 bit: bitsandbytes' smallest."""
@@ -140,12 +140,14 @@ def eight_bit_of_cuda(layer: nn.Linear) -> nn.Module:
 def held_bytes(weights: int, outputs: int, layout: str, each: int) -> int:
     """Bytes of a layer's narrow weights with their scales; `each`: of a number of the model's precision.
 
-    "int8": `EightBit`. "llm.int8": bitsandbytes', its scales in float32. "4bit": blocks whose scales have 8 bits, with
+    "int8": `EightBit`; "int8 inputs": `narrow.Narrow`. "llm.int8": bitsandbytes', its scales in float32. "4bit": blocks whose scales have 8 bits, with
     a float32 for each 256 of them and bitsandbytes' two tables of numbers; "4bit cpu": its layout for a CPU with bf16
     instructions, scales in bfloat16.
     """
     if layout == "int8":
         return weights + outputs * each
+    if layout == "int8 inputs":
+        return weights + outputs * 4 + min(SAMPLES, weights) * each
     if layout == "llm.int8":
         return weights + outputs * 4
     blocks = weights // BLOCK

@@ -19,6 +19,7 @@ from looksay.backends.base import LoadOptions
 from looksay.backends.opening import open_engine
 from looksay.backends.tickets import Done, Piece, Ticket
 from looksay.errors import BackendError, MissingDependency, UnknownName
+from looksay.models import narrow
 from looksay.types import Options
 
 __all__ = ["build", "extra_is_there", "hub"]
@@ -102,7 +103,9 @@ def test_with_wide_weights_a_model_says_what_torch_says(kind: str, build: Any, h
 def test_narrow_weights_say_nearly_what_torch_says(
     quantize: str, dtype: str, build: Any, hub: Any
 ) -> None:
-    options = LoadOptions(quantize=quantize, dtype=dtype, device="cpu", max_side_px=4000)
+    options = LoadOptions(
+        quantize=quantize, dtype=dtype, device="cpu", max_side_px=4000, runtime="openvino"
+    )
     backend: Any = load(f"hub:{build('llava')}", options)
     assert all(made(backend._model))
     choices = [" ".join(PROMPTS), "yes", "a red dog"]
@@ -118,7 +121,18 @@ def test_torch_can_be_chosen_and_has_another_fingerprint(build: Any) -> None:
     options = LoadOptions(quantize="int8", device="cpu", runtime="torch")
     backend: Any = load(f"hub:{build('llava')}", options)
     assert not any(made(backend._model))
-    assert backend.fingerprint.endswith("-int8")
+    assert backend.fingerprint.endswith("-int8-inputs" if narrow.supported() else "-int8")
+
+
+def test_8_bits_are_torchs_where_the_processor_multiplies_them_and_4_are_not(
+    build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for quantize, there, others in [("int8", True, 0), ("int8", False, 1), ("int4", True, 1)]:
+        monkeypatch.setattr(narrow, "supported", lambda there=there: there)
+        options = LoadOptions(quantize=quantize, device="cpu")
+        backend: Any = load(f"hub:{build('llava')}", options)
+        assert any(made(backend._model)) == bool(others)
+        assert backend.fingerprint.endswith("openvino") == bool(others)
 
 
 def test_without_openvino_it_is_torch(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +159,10 @@ def test_blocks_that_cannot_be_cut_are_torchs_and_that_is_said(
     build: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "looksay"):
-        backend: Any = load(f"hub:{build('blip')}", LoadOptions(quantize="int8", device="cpu"))
+        backend: Any = load(
+            f"hub:{build('blip')}",
+            LoadOptions(quantize="int8", device="cpu", runtime="openvino"),
+        )
     assert not any(made(backend._model))
     assert [one.error for one in backend.complete([ask(0, "")], SHORT)] == [None]
     (said,) = [one.getMessage() for one in caplog.records]
@@ -158,7 +175,7 @@ def test_it_is_made_once_and_said_once(
     from looksay.backends import _openvino
 
     monkeypatch.setattr(_openvino, "folder", lambda: tmp_path / "anew")
-    options = LoadOptions(quantize="int8", device="cpu")
+    options = LoadOptions(quantize="int8", device="cpu", runtime="openvino")
     said = []
     for _ in range(2):
         caplog.clear()
@@ -180,7 +197,10 @@ def test_models_of_looksay_s_own_too(quantize: str | None, tmp_path: Path) -> No
 
     checkpoint.save(tiny_llava(tokenizer=word_tokenizer()), tmp_path / "run")
     torchs: Any = load(f"local:{tmp_path / 'run'}", LoadOptions(device="cpu"))
-    openvinos: Any = load(f"local:{tmp_path / 'run'}", LoadOptions(device="cpu", quantize=quantize))
+    openvinos: Any = load(
+        f"local:{tmp_path / 'run'}",
+        LoadOptions(device="cpu", quantize=quantize, runtime="openvino" if quantize else "auto"),
+    )
     if quantize is None:
         for part in (openvinos._model.tower, openvinos._model.language):
             _openvino.hold("it", [part], None, lambda part=part: _quantized._tried(part))

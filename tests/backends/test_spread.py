@@ -23,10 +23,10 @@ from conftest import need
 from pictures import jpeg, put
 
 import looksay
-from looksay.backends import load, spread
+from looksay.backends import _ray, load, spread
 from looksay.backends._spread_ends import Fault, Reader, Replica
 from looksay.backends.base import LoadOptions
-from looksay.errors import LooksayError, UnknownName
+from looksay.errors import BackendError, LooksayError, UnknownName
 from looksay.images import load_rgb
 from looksay.types import Conversation, Image, Options
 
@@ -198,6 +198,16 @@ def test_a_replica_that_cannot_load_says_why() -> None:
         load("nobody")
     there = pickle.loads(pickle.dumps(found)).error
     assert (type(there), str(there)) == (UnknownName, str(alone.value))
+
+
+def test_a_ray_that_was_imported_before_is_not_opened_to_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("RAY_ADDRESS", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "ray", object())
+    with pytest.raises(BackendError, match="loopback"):
+        _ray.started("a test", (2, 2))
 
 
 # -- with Ray

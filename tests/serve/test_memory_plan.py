@@ -62,7 +62,8 @@ def held(model: Any) -> int:
         state = getattr(weight, "quant_state", None)
         if state is not None:
             tensors[state.absmax.data_ptr()] = state.absmax
-    return sum(t.numel() * t.element_size() for t in tensors.values())
+    own = sum(getattr(module, "held_bytes", 0) for module in model.modules())
+    return int(own) + sum(t.numel() * t.element_size() for t in tensors.values())
 
 
 @pytest.mark.parametrize("quantize", [None, "int8", "nf4"])

@@ -292,7 +292,8 @@ def test_who_comes_second_sees_both_and_chooses(browser: Any, tmp_path: Path) ->
             assert any("draft" in one for one in kept(page)), "what was typed is kept meanwhile"
             dialog.get_by_role("button", name=choice).click()
             if choice == "Edit mine":
-                page.evaluate("new Promise((done) => setTimeout(done, 5))")  # the field has the keyboard
+                # the field has the keyboard then
+                page.evaluate("new Promise((done) => setTimeout(done, 5))")
                 page.keyboard.press("Control+a")
                 page.keyboard.type(text)
                 page.keyboard.press("Enter")

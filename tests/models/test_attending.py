@@ -1,0 +1,133 @@
+"""Attention in blocks: what torch's own says, with every kind of mask, whatever the size of a block."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from looksay.models import attending
+
+pytestmark = pytest.mark.local
+
+
+def exact(
+    query: Any, key: Any, value: Any, mask: Any = None, causal: bool = False, scale: Any = None
+) -> Any:
+    """softmax(QK')V in float64, as it is written; mask bool."""
+    group = query.shape[1] // key.shape[1]
+    key, value = (one.double().repeat_interleave(group, 1) for one in (key, value))
+    scores = query.double() @ key.transpose(2, 3) * (scale or query.shape[-1] ** -0.5)
+    if causal:
+        steps, places = scores.shape[2:]
+        mask = torch.ones(steps, places, dtype=torch.bool).tril(places - steps)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return (scores.softmax(-1) @ value).transpose(1, 2)
+
+
+@given(
+    rows=st.integers(1, 3),
+    kinds=st.integers(1, 3),
+    group=st.sampled_from([1, 2, 7]),
+    steps=st.integers(attending.FEW, 40),
+    before=st.integers(0, 9),
+    how=st.sampled_from(["all", "causal", "bool", "added", "one mask", "nothing hidden"]),
+    block=st.sampled_from([1, 100, 5000, 1 << 20]),
+    seed=st.integers(0, 99),
+)
+def test_it_is_attention(
+    rows: int, kinds: int, group: int, steps: int, before: int, how: str, block: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    places, width = steps + before, 16
+    query = torch.randn(rows, steps, kinds * group, width).bfloat16().transpose(1, 2)
+    # As a cache gives them: the front of something longer.
+    key, value = torch.randn(2, rows, kinds, places + 5, width).bfloat16()[..., :places, :]
+    seen = torch.rand(1 if how == "one mask" else rows, 1, steps, places) > 0.3
+    seen[..., 0] = True
+    if how == "nothing hidden":
+        seen[:] = True
+    masked = how in ("bool", "added", "one mask", "nothing hidden")
+    mask = seen if masked else None
+    if how == "added":
+        mask = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf).bfloat16()
+    module = torch.nn.Module()
+    module.is_causal = how == "causal"
+    with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attending, "SCORES", block)
+        found, _ = attending.attend(module, query, key, value, mask, scaling=0.3)
+    wanted = exact(query, key, value, seen if masked else None, how == "causal", 0.3)
+    assert found.shape == wanted.shape == (rows, steps, kinds * group, width)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), wanted, atol=0.06, rtol=0.03)
+
+
+@pytest.mark.parametrize("what", ["float32", "gradient", "a mask for each head", "one that asks"])
+def test_what_it_is_not_for_is_torchs_to_the_bit(what: str) -> None:
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    torch.manual_seed(0)
+    steps = 1 if what == "one that asks" else 20
+    dtype = torch.float32 if what == "float32" else torch.bfloat16
+    query, key, value = (torch.randn(2, 4, n, 16, dtype=dtype) for n in (steps, 20, 20))
+    query.requires_grad_(what == "gradient")
+    heads = 4 if what == "a mask for each head" else 1
+    mask = torch.rand(2, heads, steps, 20) > 0.2
+    module = torch.nn.Module()
+    found, wanted = (
+        how(module, query, key, value, mask, scaling=0.2)[0]
+        for how in (attending.attend, sdpa_attention_forward)
+    )
+    assert torch.equal(found, wanted)
+
+
+def test_a_model_says_the_same_in_blocks() -> None:
+    from models.tiny import enliven, language_config
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = (
+        enliven(AutoModelForCausalLM.from_config(language_config("llama", 40))).bfloat16().eval()
+    )
+    ids = torch.randint(5, 30, (3, 24))
+    mask = torch.ones_like(ids)
+    mask[0, :7] = 0
+    with torch.inference_mode():
+        truth = copy.deepcopy(model).double()(ids, attention_mask=mask).logits
+        before = model(ids, attention_mask=mask).logits
+        assert attending.use(model) == 1
+        assert attending.use(model) == 0
+        after = model(ids, attention_mask=mask).logits
+    seen = mask.bool()
+    assert not torch.equal(before[seen], after[seen]), "it was used"
+    off, usual = ((one[seen] - truth[seen]).abs().mean() for one in (after, before))
+    assert off < 1.5 * usual
+
+
+def test_parts_that_attend_otherwise_go_on_doing_so() -> None:
+    from models.tiny import language_config
+    from transformers import LlavaConfig, LlavaForConditionalGeneration
+
+    config = LlavaConfig(text_config=language_config("llama", 40))
+    config.vision_config.update(
+        {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
+    )
+    config.vision_config.num_attention_heads = 2
+    with torch.device("meta"):
+        model = LlavaForConditionalGeneration(config)
+    model.model.language_model.set_attn_implementation("eager")
+    assert attending.use(model)
+    kinds = {
+        name: one.config._attn_implementation
+        for name, one in [("tower", model.model.vision_tower), ("text", model.model.language_model)]
+    }
+    assert kinds == {"tower": attending.NAME, "text": "eager"}
