@@ -8,10 +8,7 @@ float32, before they are rounded; by itself it takes several times as long as th
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -20,6 +17,7 @@ from torch import Tensor, nn
 
 from looksay.models import attending
 from looksay.models.fingerprint import samples
+from looksay.models.mapped import let_go
 from looksay.models.narrow import After, Narrow
 
 _AFTER: dict[After, Callable[[Tensor], Tensor]] = {
@@ -98,29 +96,9 @@ def pack(model: nn.Module) -> int:
         for name, layer in list(module.named_children()):
             if _packable(layer) and layer.weight.data_ptr() not in kept:
                 setattr(module, name, Packed(cast(nn.Linear, layer)))
-                _let_go(layer.weight)
+                let_go(layer.weight)
                 found += 1
     return found
-
-
-def _let_go(weight: Tensor) -> None:
-    """A file that weights are read from lies in memory as long as one of them is used; the pages of one that nobody
-    reads any more are given back by themselves. Where the system does not tell what is a file's, they stay."""
-    start = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-    end = (weight.data_ptr() + weight.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
-    if start < end and any(first <= start and end <= last for first, last in _of_files()):
-        madvise = ctypes.CDLL(None).madvise
-        madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
-
-
-def _of_files() -> Iterator[tuple[int, int]]:
-    """Addresses at which files lie in this process's memory."""
-    maps = Path("/proc/self/maps")
-    for line in maps.read_text().splitlines() if maps.exists() else ():
-        span, *_, path = line.split(maxsplit=5)
-        if path.startswith("/"):
-            first, last = span.split("-")
-            yield int(first, 16), int(last, 16)
 
 
 def _packable(layer: Any) -> bool:
@@ -176,7 +154,7 @@ def _fuse(found: tuple[nn.Module, tuple[str, str, str]], kept: set[int]) -> int:
         setattr(block, activation, act)
         return 0
     if not narrow:
-        _let_go(layer.weight)
+        let_go(layer.weight)
     return 1
 
 

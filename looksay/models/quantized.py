@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from looksay.models.fingerprint import SAMPLES, is_adapter
+from looksay.models.mapped import let_go
 
 BLOCK = 64
 """Weights of a row that share a scale in 4 bit: bitsandbytes' smallest."""
@@ -188,4 +189,6 @@ def swap(part: nn.Module, make: Make, wanted: Callable[[nn.Linear], bool]) -> in
         layer = getattr(owner, leaf)
         # bitsandbytes' fast way on a CPU is for layers in evaluation mode.
         setattr(owner, leaf, make(layer).train(layer.training))
+        if layer.weight.device.type == "cpu":
+            let_go(layer.weight)
     return len(names)

@@ -15,6 +15,7 @@ from hub_asking import PROMPTS, TYPES, ask, build, builder, extra_is_there, hub,
 from PIL import Image as Pillow
 
 from looksay.backends import LoadOptions, load
+from looksay.backends._kept import weight_bytes
 from looksay.errors import BackendError
 from looksay.images import load_rgb
 from looksay.types import CONFIDENCE, Completion, Conversation, Image, Options

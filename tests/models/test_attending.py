@@ -40,7 +40,9 @@ def exact(
     group=st.sampled_from([1, 2, 7]),
     steps=st.integers(attending.FEW, 40),
     before=st.integers(0, 9),
-    how=st.sampled_from(["all", "causal", "bool", "added", "one mask", "nothing hidden"]),
+    how=st.sampled_from(
+        ["all", "causal", "bool", "added", "one mask", "nothing hidden", "what is later hidden"]
+    ),
     block=st.sampled_from([1, 100, 5000, 1 << 20]),
     seed=st.integers(0, 99),
 )
@@ -56,7 +58,9 @@ def test_it_is_attention(
     seen[..., 0] = True
     if how == "nothing hidden":
         seen[:] = True
-    masked = how in ("bool", "added", "one mask", "nothing hidden")
+    if how == "what is later hidden":
+        seen = torch.ones(rows, 1, steps, places, dtype=torch.bool).tril(before)
+    masked = how not in ("all", "causal")
     mask = seen if masked else None
     if how == "added":
         mask = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf).bfloat16()

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from looksay.models import packed
+from looksay.models import mapped, packed
 from looksay.models.fingerprint import fingerprint
 
 pytestmark = [
@@ -166,8 +166,7 @@ def test_weights_of_a_file_are_let_go_and_those_that_stay_are_whole(tmp_path: Pa
             given = torch.arange(9) if isinstance(mine, nn.Embedding) else x
             assert torch.equal(mine(given), theirs(given))
     assert (
-        any(a <= dropped.data_ptr() < b for a, b in packed._of_files())
-        or not Path("/proc").exists()
+        any(a <= dropped.data_ptr() < b for a, b in mapped.of_files()) or not Path("/proc").exists()
     )
     assert torch.equal(dropped, plain[0].weight)  # read anew from the file, should anyone ask
 

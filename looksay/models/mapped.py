@@ -1,0 +1,30 @@
+"""Weights that are read from a file where they lie, and what of it stays in memory."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+from torch import Tensor
+
+
+def let_go(weight: Tensor) -> None:
+    """A file that weights are read from lies in memory as long as one of them is used; the pages of one that nobody
+    reads any more are given back by themselves. Where the system does not tell what is a file's, they stay."""
+    start = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    end = (weight.data_ptr() + weight.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if start < end and any(first <= start and end <= last for first, last in of_files()):
+        madvise = ctypes.CDLL(None).madvise
+        madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
+
+
+def of_files() -> Iterator[tuple[int, int]]:
+    """Addresses at which files lie in this process's memory."""
+    maps = Path("/proc/self/maps")
+    for line in maps.read_text().splitlines() if maps.exists() else ():
+        span, *_, path = line.split(maxsplit=5)
+        if path.startswith("/"):
+            first, last = span.split("-")
+            yield int(first, 16), int(last, 16)
