@@ -55,11 +55,17 @@ def hold(name: str, parts: Sequence[Any], quantize: str | None, try_out: Callabl
     that are left get 8 bits by torch. `quantize` None: nothing is rounded, and nothing by torch."""
     import torch
 
-    from looksay.models import openvino_blocks, openvino_bundles, quantized
+    from looksay.models import narrow, openvino_blocks, openvino_bundles, quantized
 
     kept = openvino_bundles.Kept(folder(), quantize, lambda: _tell(_making(name)))
+    # With many rows at once torch's products of 8 bits are the faster, and a picture is nothing else.
+    words_only = quantize is not None and narrow.supported()
     outputs = [(part, layer) for part in parts if (layer := _output(part)) is not None]
-    blocks = [block for part in parts for block in openvino_blocks.stand_in(part, kept)]
+    blocks = [
+        block
+        for part in parts
+        for block in openvino_blocks.stand_in(_decoder(part) if words_only else part, kept)
+    ]
     fault = ""
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -77,12 +83,19 @@ def hold(name: str, parts: Sequence[Any], quantize: str | None, try_out: Callabl
     if not quantize:
         return
     for part in parts:
-        quantized.swap(part, quantized.EightBit, lambda layer: layer.weight is not None)
+        make = narrow.Narrow if words_only else quantized.EightBit
+        quantized.swap(part, make, lambda layer: layer.weight is not None)
     if left or not blocks:
         why = next((block.unfit for block in left if block.unfit), fault or "it has none that are")
         _tell(
             f"{name}: {len(left) or 'all'} of its blocks are not made for OpenVINO ({why}). torch holds them, in 8 bits."
         )
+
+
+def _decoder(part: Any) -> Any:
+    """What writes the words of a model, where transformers tells it apart."""
+    found = part.get_decoder() if hasattr(part, "get_decoder") else None
+    return part if found is None else found
 
 
 def _output(part: Any) -> Any:

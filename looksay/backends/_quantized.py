@@ -153,9 +153,12 @@ def hold_parts(
             continue
         if hasattr(part, "digest"):
             part.digest = part.fingerprint  # what narrow weights were cannot be read from them
-        if by_openvino:
+        words = part_name == "language" or not _inputs_too("int8", device)
+        if by_openvino and words:
             _openvino.hold(f"{name} ({part_name})", [part], quantize, partial(_tried, part))
-        swapped += by_openvino or hold(part, quantize, device, dtype)
+            swapped += 1
+        else:
+            swapped += hold(part, "int8" if by_openvino else quantize, device, dtype)
     if not swapped:
         raise _nothing_to_save(name, quantize)
 

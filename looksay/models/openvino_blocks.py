@@ -51,7 +51,7 @@ class Block:
         given = self._given(args, kwargs)
         if self._made is None:
             try:
-                self._made = self._make(given)
+                self._made = self._make(_one_row(given))
             except Unfit as error:
                 self.unfit = str(error)
                 return self._whole(*args, **kwargs)
@@ -302,6 +302,21 @@ def _tensors(given: dict[str, Any]) -> list[Place]:
         elif isinstance(value, tuple):
             found += [(name, n) for n, one in enumerate(value) if isinstance(one, Tensor)]
     return found
+
+
+def _one_row(given: dict[str, Any]) -> dict[str, Any]:
+    """The same with one row of a batch: a large picture is a row of tiles, and a block is run some times to be made."""
+    places = _tensors(given)
+    rows = _at(given, places[0]).shape[0]
+
+    def row(one: Any) -> Any:
+        of_each = isinstance(one, Tensor) and one.dim() > 1 and one.shape[0] == rows
+        return one[:1] if of_each else one
+
+    return {
+        name: tuple(map(row, value)) if isinstance(value, tuple) else row(value)
+        for name, value in given.items()
+    }
 
 
 def _at(given: dict[str, Any], place: Any) -> Any:
