@@ -46,6 +46,7 @@ def held_mb(model):
         if state is not None:
             tensors[state.absmax.data_ptr()] = state.absmax
     graphs = sum(path.stat().st_size for path in _openvino.folder().glob("*.graphs"))
+    graphs += sum(getattr(module, "held_bytes", 0) for module in model.modules())
     return (graphs + sum(t.numel() * t.element_size() for t in tensors.values())) / 1e6
 
 
@@ -56,6 +57,7 @@ def geometry(dtype, quantize, runtime):
     from transformers import LlavaForConditionalGeneration as Llava
 
     from looksay.backends import _openvino, _quantized
+    from looksay.models import packed
     from looksay.models.checkpoint import moved
 
     torch.manual_seed(0)
@@ -78,7 +80,9 @@ def geometry(dtype, quantize, runtime):
         _openvino.hold("it", [model], quantize, lambda: model(input_ids=ids, pixel_values=pixels))
     elif quantize:
         _quantized.hold(model, quantize, "cpu", dtype)
-    return moved(model, "cpu", dtype)
+    model = moved(model, "cpu", dtype)
+    packed.ready(model)
+    return model
 
 
 def speed(dtype, quantize, runtime, prompt, words, rounds):
