@@ -156,7 +156,7 @@ def described(model, folder, dtype, quantize, runtime):
         }
     if report.failures:
         raise SystemExit(f"{report.failures[0]}")
-    engines = "OpenVINO" if backend.fingerprint.endswith("openvino") else "torch"
+    engines = "OpenVINO" if "openvino" in backend.fingerprint else "torch"
     return {
         "load_s": ready - began,
         "seconds": report.seconds,

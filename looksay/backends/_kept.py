@@ -17,7 +17,7 @@ from looksay.models.slots import Layer
 
 KEPT_BYTES = 256 << 20
 """Of prompts that were read, at most."""
-KEPT_SHARE, KEPT_LEAST = 0.1, 32 << 20
+KEPT_SHARE, KEPT_LEAST = 0.05, 32 << 20
 """On a CPU no more of them than that share of the weights, or so many bytes."""
 SEEN_BYTES = 64 << 20
 """Of pictures, in the whole process."""

@@ -58,7 +58,8 @@ def precision(dtype: Any, quantize: str | None, device: str, runtime: str = "aut
     words = [str(dtype).removeprefix("torch."), *([quantize] if quantize else [])]
     if _openvino.holds(quantize, device, runtime):
         words.append("openvino")
-    elif quantize and _inputs_too(quantize, device):
+        quantize = "int8"  # of the pictures' part
+    if quantize and _inputs_too(quantize, device):
         words.append("inputs")
     return "-".join(words)
 

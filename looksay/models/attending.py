@@ -7,7 +7,11 @@ Shapes: B rows, H heads, K heads of keys (each for G = H/K heads), T places that
 
 from __future__ import annotations
 
+import inspect
+import re
+import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -19,6 +23,8 @@ NAME = "looksay-blocks"
 """As transformers knows it."""
 FEW = 16
 """Places that ask: with fewer, as where words are written, torch's kernel is the faster."""
+CHANGING = ("position_bias", "softcap", "s_aux", "sinks", "head_mask")
+"""Options of attention functions that change scores."""
 SCORES = 1 << 20
 """So many scores at once: 2 MB, what a core's own memory holds."""
 
@@ -35,19 +41,29 @@ def attend(
 ) -> tuple[Tensor, None]:
     """transformers' attention function: query BHTD, key and value BKSD, mask B1TS (bool: what is seen; else added) to
     BTHD. Scores are rounded to bfloat16, as where transformers computes attention step by step ("eager"). What is not
-    bfloat16 on a CPU, learns, has a mask for each head or few places that ask is left to torch's kernel."""
-    plain = attention_mask is None or (attention_mask.dim() == 4 and attention_mask.shape[1] == 1)
+    bfloat16 on a CPU, learns, has a mask for each head, options that change scores or few places that ask is left to
+    torch's kernel."""
+    given = (query, key, value)
+    shaped = len(query) == len(key) and query.shape[2] >= FEW and key.shape[2] > 0
+    plain = attention_mask is None or (
+        attention_mask.dim() == 4
+        and attention_mask.shape[1] == 1
+        and (attention_mask.dtype == torch.bool or attention_mask.is_floating_point())
+    )
+    plain = plain and not any(options.get(name) is not None for name in CHANGING)
     wide = query.dtype != torch.bfloat16 or query.device.type != "cpu"
-    learns = torch.is_grad_enabled() and query.requires_grad
-    if wide or learns or not plain or query.shape[2] < FEW:
-        from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-        options |= {"scaling": scaling, "is_causal": is_causal}
-        found, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-        return found, None
+    learns = torch.is_grad_enabled() and any(one.requires_grad for one in given)
     if is_causal is None:
         is_causal = bool(getattr(module, "is_causal", True))
     causal = is_causal and attention_mask is None
+    # Where a causal question is not as long as its keys, kernels do not agree on where it begins.
+    unequal = causal and query.shape[2] != key.shape[2]
+    if wide or learns or not plain or not shaped or unequal or options.get("dropout"):
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        options |= {"scaling": scaling, "is_causal": is_causal}
+        found, _ = sdpa_attention_forward(module, *given, attention_mask, **options)
+        return found, None
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     return _attended(query, key, value, attention_mask, scale, causal), None
 
@@ -76,6 +92,9 @@ def _attended(
         if not causal and hidden.any():
             mask_B1TS = query.new_zeros(hidden.shape)
             mask_B1TS.masked_fill_(hidden, torch.finfo(query.dtype).min)
+    elif mask_B1TS is not None:
+        # Infinite where it was only very small, a row that sees nothing would be no number.
+        mask_B1TS = mask_B1TS.to(query.dtype).clamp(min=torch.finfo(query.dtype).min)
 
     def work(piece: tuple[slice, slice]) -> None:
         some, span = piece
@@ -116,11 +135,33 @@ def use(model: nn.Module) -> int:
 
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)
-    found = {id(config): config for config in map(_config, model.modules()) if config is not None}
-    kinds = [(config, config._attn_implementation) for config in found.values()]
+    found: dict[int, tuple[Any, str]] = {}
+    kept = set()
+    for module in model.modules():
+        config = _config(module)
+        if config is not None:
+            found.setdefault(id(config), (config, config._attn_implementation))
+            if _looks_for_sdpa(type(module).__module__):
+                kept.add(id(config))
+    kinds = [
+        (config, NAME if kind == "sdpa" and key not in kept else kind)
+        for key, (config, kind) in found.items()
+    ]
     for config, kind in kinds:  # the outer ones first, for they have their parts take after them
-        config._attn_implementation = NAME if kind == "sdpa" else kind
-    return sum(kind == "sdpa" for _, kind in kinds)
+        config._attn_implementation = kind
+    return sum(kind == NAME != found[id(config)][1] for config, kind in kinds)
+
+
+@cache
+def _looks_for_sdpa(name: str) -> bool:
+    """Whether the code of a model's module does something else where attention is called "sdpa"."""
+    try:
+        source = inspect.getsource(sys.modules[name])
+    except (OSError, TypeError, KeyError):
+        return False
+    return bool(
+        re.search(r"""_attn_implementation\s*(==|!=|in|not in)\s*[^\n]*["']sdpa["']""", source)
+    )
 
 
 def _config(module: nn.Module) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 def let_go(weight: Tensor) -> None:
     """A file that weights are read from lies in memory as long as one of them is used; the pages of one that nobody
-    reads any more are given back by themselves. Where the system does not tell what is a file's, they stay."""
+    reads any more are given back by themselves; what was changed in them is lost. Where the system does not tell what is a file's, they stay."""
     start = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
     end = (weight.data_ptr() + weight.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
     if start < end and any(first <= start and end <= last for first, last in of_files()):

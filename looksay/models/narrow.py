@@ -19,10 +19,12 @@ from torch.nn import functional as F
 
 from looksay.models.fingerprint import samples
 from looksay.models.quantized import rounded
-from looksay.models.sharing import share
+from looksay.models.sharing import alone, share
 
 ROWS = 256
 """So many at once: what lies between is in float32, and is to stay in a core's own memory."""
+FEW = 1 << 17
+"""Numbers that one thread rounds in less time than another one takes to wake."""
 MIDDLE = 128
 """oneDNN's kernels for inputs without a sign are in every processor; their zero is in the middle."""
 After = tuple[str, str]
@@ -95,16 +97,19 @@ class Narrow(nn.Module):
     def _some(self, rows: tuple[Tensor, Tensor]) -> None:
         """Some rows NI, and where their answers NO go."""
         given_NI, found_NO = rows
-        wide_NI = given_NI.to(torch.float32, copy=True)
-        largest_N1 = wide_NI.abs().amax(1, keepdim=True).clamp_(min=1e-30)
-        codes_NI = wide_NI.mul_(127 / largest_N1).round_().to(torch.int8)
-        # The other sign bit is a shift by 128.
-        shifted_NI = codes_NI.view(torch.uint8).bitwise_xor_(MIDDLE)
+        few = max(given_NI.numel(), found_NO.numel()) <= FEW
+        with alone(few):
+            wide_NI = given_NI.to(torch.float32, copy=True)
+            largest_N1 = wide_NI.abs().amax(1, keepdim=True).clamp_(min=1e-30)
+            codes_NI = wide_NI.mul_(127 / largest_N1).round_().to(torch.int8)
+            # The other sign bit is a shift by 128.
+            shifted_NI = codes_NI.view(torch.uint8).bitwise_xor_(MIDDLE)
         wide_NO = _product(shifted_NI, self._codes, self._scales_O)
-        wide_NO.mul_(largest_N1 / 127)
-        if self.bias is not None:
-            wide_NO.add_(self.bias)
-        found_NO.copy_(AFTER[self.after](wide_NO))
+        with alone(few):
+            wide_NO.mul_(largest_N1 / 127)
+            if self.bias is not None:
+                wide_NO.add_(self.bias)
+            found_NO.copy_(AFTER[self.after](wide_NO))
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"

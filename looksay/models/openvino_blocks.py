@@ -306,8 +306,10 @@ def _tensors(given: dict[str, Any]) -> list[Place]:
 
 def _one_row(given: dict[str, Any]) -> dict[str, Any]:
     """The same with one row of a batch: a large picture is a row of tiles, and a block is run some times to be made."""
-    places = _tensors(given)
-    rows = _at(given, places[0]).shape[0]
+    first = _at(given, _tensors(given)[0])
+    if first.dim() < 3:  # places of several pictures in one row
+        return given
+    rows = first.shape[0]
 
     def row(one: Any) -> Any:
         of_each = isinstance(one, Tensor) and one.dim() > 1 and one.shape[0] == rows

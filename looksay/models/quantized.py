@@ -8,6 +8,7 @@ Shapes: N rows, I features in, O features out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -183,12 +184,15 @@ def swap(part: nn.Module, make: Make, wanted: Callable[[nn.Linear], bool]) -> in
     """Put `make(layer)` in place of each linear layer that is `wanted`, one after another, so that no two copies of
     all are in memory at once; returns how many."""
     names = [name for name, layer in linear_layers(part) if wanted(layer)]
+    users = Counter(
+        weight.data_ptr() for m in part.modules() for weight in m.parameters(recurse=False)
+    )
     for name in names:
         parent, _, leaf = name.rpartition(".")
         owner = part.get_submodule(parent)
         layer = getattr(owner, leaf)
         # bitsandbytes' fast way on a CPU is for layers in evaluation mode.
         setattr(owner, leaf, make(layer).train(layer.training))
-        if layer.weight.device.type == "cpu":
+        if layer.weight.device.type == "cpu" and users[layer.weight.data_ptr()] == 1:
             let_go(layer.weight)
     return len(names)

@@ -6,8 +6,11 @@ the work. Where some operations follow each other on pieces that know nothing of
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
@@ -16,28 +19,70 @@ import torch
 Piece = TypeVar("Piece")
 
 
+class _Here(threading.local):
+    """What is known of a thread."""
+
+    works_for_others = False
+    known = False
+
+
+_here = _Here()
+_wanted = 1
+"""So many threads torch takes in threads that nobody told anything."""
+
+
+def _count() -> int:
+    """So many threads torch takes in this one. A thread that is born while another one computes alone would go on
+    like that: what one thread says is what new ones begin with."""
+    global _wanted
+    if _here.works_for_others:
+        return 1
+    found = int(torch.get_num_threads())
+    if not _here.known:
+        _here.known = True
+        if found == 1 < _wanted:
+            torch.set_num_threads(_wanted)
+            return _wanted
+    _wanted = found
+    return found
+
+
 def share(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     """Do `work` on each piece, in any order. Nothing here learns."""
     left = list(pieces)
-    threads = min(torch.get_num_threads(), len(left))
-    if threads < 2:
-        for piece in left:
-            work(piece)
-        return
+    before = _count()
+    threads = min(before, len(left))
     todo, inference = iter(left), torch.is_inference_mode_enabled()
-    others = [
-        _threads(threads - 1).submit(_some, work, todo, inference) for _ in range(threads - 1)
-    ]
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # of this thread
+    if threads < 2:
+        _some(work, todo, inference)
+        return
+    pool = _threads(threads - 1)
+    others = [pool.submit(_some, work, todo, inference) for _ in range(threads - 1)]
+    torch.set_num_threads(1)
     try:
         _some(work, todo, inference)
     finally:
-        for other in others:
-            other.exception()
         torch.set_num_threads(before)
-    for other in others:
+        # What has not begun finds nothing left; the others are at their last piece.
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)
+    for other in begun:
         other.result()
+
+
+@contextmanager
+def alone(few: bool) -> Iterator[None]:
+    """While this holds and there are `few` numbers, torch computes in this thread alone: to wake others takes it 25 µs
+    at every operation, to be told so one."""
+    threads = _count() if few else 1
+    if threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _some(work: Callable[[Piece], None], todo: Iterator[Piece], inference: bool) -> None:
@@ -48,4 +93,13 @@ def _some(work: Callable[[Piece], None], todo: Iterator[Piece], inference: bool)
 
 @cache
 def _threads(number: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(number, "looksay-pieces", lambda: torch.set_num_threads(1))
+    return ThreadPoolExecutor(number, "looksay-pieces", _begin)
+
+
+def _begin() -> None:
+    _here.works_for_others = True
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # a child has no threads but its own
+    os.register_at_fork(after_in_child=_threads.cache_clear)

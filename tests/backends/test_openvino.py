@@ -116,7 +116,8 @@ def test_narrow_weights_say_nearly_what_torch_says(
     assert found != pytest.approx(wanted, rel=1e-7), "they were rounded"
     assert found == pytest.approx(wanted, rel=0.05 if quantize == "int8" else 0.2)
     full = hub("llava").fingerprint.replace("float32", dtype)
-    assert backend.fingerprint == f"{full}-{quantize}-openvino"
+    inputs = "-inputs" if narrow.supported() else ""
+    assert backend.fingerprint == f"{full}-{quantize}-openvino{inputs}"
 
 
 def test_torch_can_be_chosen_and_has_another_fingerprint(build: Any) -> None:
@@ -134,7 +135,7 @@ def test_8_bits_are_torchs_where_the_processor_multiplies_them_and_4_are_not(
         options = LoadOptions(quantize=quantize, device="cpu")
         backend: Any = load(f"hub:{build('llava')}", options)
         assert any(made(backend._model)) == bool(others)
-        assert backend.fingerprint.endswith("openvino") == bool(others)
+        assert ("openvino" in backend.fingerprint) == bool(others)
 
 
 def test_without_openvino_it_is_torch(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +214,7 @@ def test_models_of_looksay_s_own_too(quantize: str | None, tmp_path: Path) -> No
         assert found == wanted
         assert found == through(openvinos, asked, SHORT)
     else:
-        assert openvinos.fingerprint == f"{torchs.fingerprint}-{quantize}-openvino"
+        assert openvinos.fingerprint.startswith(f"{torchs.fingerprint}-{quantize}-openvino")
     words = ["yes", "no"]
     near = openvinos.rank(asked[0], words) == pytest.approx(
         torchs.rank(asked[0], words), abs=1e-4 if quantize is None else 1

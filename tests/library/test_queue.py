@@ -97,6 +97,10 @@ def test_what_another_program_decided_is_not_shown_as_waiting(catalog: Catalog) 
     assert queue.stale()
     assert first.place not in {one.place for one in queue.next(Filter(), number=2)}
     assert [one.place for one in queue.next(Filter(), number=20)] == [one.place for one in rest]
+    with looksay.Library(catalog.root) as other:
+        for one in rest[:-1]:
+            other.decide(one.path, "edit", "Theirs.", page=one.page, occurrence=one.occurrence)
+    assert [one.place for one in queue.next(Filter(), number=1)] == [rest[-1].place]
 
 
 def test_filters(catalog: Catalog) -> None:

@@ -50,6 +50,8 @@ def test_it_is_attention(
     rows: int, kinds: int, group: int, steps: int, before: int, how: str, block: int, seed: int
 ) -> None:
     torch.manual_seed(seed)
+    if how == "causal":  # else it says so by a mask
+        before = 0
     places, width = steps + before, 16
     query = torch.randn(rows, steps, kinds * group, width).bfloat16().transpose(1, 2)
     # As a cache gives them: the front of something longer.
@@ -75,23 +77,63 @@ def test_it_is_attention(
     torch.testing.assert_close(found.double(), wanted, atol=0.06, rtol=0.03)
 
 
-@pytest.mark.parametrize("what", ["float32", "gradient", "a mask for each head", "one that asks"])
+LEFT = {
+    "float32": {},
+    "gradient": {},
+    "a gradient of keys alone": {},
+    "a mask for each head": {},
+    "one that asks": {},
+    "a causal question after a cache, with no mask": {},
+    "one question for all keys": {},
+    "position bias": {"position_bias": torch.ones(1, 4, 20, 20, dtype=torch.bfloat16)},
+}
+
+
+@pytest.mark.parametrize("what", LEFT)
 def test_what_it_is_not_for_is_torchs_to_the_bit(what: str) -> None:
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     torch.manual_seed(0)
-    steps = 1 if what == "one that asks" else 20
+    steps = 1 if what == "one that asks" else 17 if "cache" in what else 20
+    rows = 1 if what == "one question for all keys" else 2
     dtype = torch.float32 if what == "float32" else torch.bfloat16
-    query, key, value = (torch.randn(2, 4, n, 16, dtype=dtype) for n in (steps, 20, 20))
-    query.requires_grad_(what == "gradient")
+    query = torch.randn(rows, 4, steps, 16, dtype=dtype)
+    key, value = torch.randn(2, 2, 4, 20, 16, dtype=dtype)
+    (key if "keys alone" in what else query).requires_grad_("gradient" in what)
     heads = 4 if what == "a mask for each head" else 1
-    mask = torch.rand(2, heads, steps, 20) > 0.2
+    mask = None if "cache" in what else torch.rand(2, heads, steps, 20) > 0.2
     module = torch.nn.Module()
     found, wanted = (
-        how(module, query, key, value, mask, scaling=0.2)[0]
+        how(module, query, key, value, mask, scaling=0.2, **LEFT[what])[0]
         for how in (attending.attend, sdpa_attention_forward)
     )
     assert torch.equal(found, wanted)
+
+
+def test_softcapped_scores_are_refused_as_torchs_kernel_refuses_them() -> None:
+    query, key, value = torch.randn(3, 1, 2, 20, 16).bfloat16()
+    with pytest.raises(ValueError, match="softcap"):
+        attending.attend(torch.nn.Module(), query, key, value, None, softcap=30.0)
+
+
+@pytest.mark.parametrize("least", [float("-inf"), torch.finfo(torch.float32).min])
+def test_a_row_that_sees_nothing_is_still_numbers(least: float) -> None:
+    query, key, value = torch.randn(3, 1, 2, 20, 16).bfloat16()
+    mask = torch.zeros(1, 1, 20, 20)
+    mask[..., 3, :] = least
+    with torch.inference_mode():
+        found, _ = attending.attend(torch.nn.Module(), query, key, value, mask)
+    assert found.isfinite().all()
+
+
+def test_models_that_look_for_the_name_of_torchs_attention_keep_it() -> None:
+    from transformers import FalconConfig, FalconForCausalLM
+
+    model = FalconForCausalLM(
+        FalconConfig(vocab_size=40, hidden_size=32, num_hidden_layers=1, num_attention_heads=2)
+    )
+    assert attending.use(model) == 0
+    assert model.config._attn_implementation == "sdpa"
 
 
 def test_a_model_says_the_same_in_blocks() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
 from typing import Any
 
 import pytest
@@ -130,3 +134,40 @@ def test_a_fault_in_a_piece_is_raised_when_all_have_ended() -> None:
     finally:
         torch.set_num_threads(before)
     assert sorted(done) == list(range(8))
+
+
+def test_a_thread_that_is_born_while_another_computes_alone_takes_as_many_as_others() -> None:
+    counts: list[int] = []
+
+    def born() -> None:
+        with sharing.alone(False):
+            pass
+        sharing.share(lambda _: None, [0])
+        counts.append(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with sharing.alone(True):
+            assert torch.get_num_threads() == 1
+            thread = threading.Thread(target=born)
+            thread.start()
+            thread.join()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+        sharing._count()
+    assert counts == [3]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork there")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    code = (
+        "import os, torch; torch.set_num_threads(2)\n"
+        "from looksay.models import sharing\n"
+        "sharing.share(lambda _: None, range(4))\n"
+        "pid = os.fork()\n"
+        "sharing.share(lambda _: None, range(4))\n"
+        "os._exit(0) if pid == 0 else os.waitpid(pid, 0)\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
