@@ -34,7 +34,7 @@ def started(what: str, replicas: tuple[int, int] | None, *, needs: str = "ray", 
     here = "RAY_ADDRESS" not in os.environ
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if here:
-        if "ray" in sys.modules and _ANY_ADDRESS not in os.environ:
+        if sys.modules.get("ray") is not None and _ANY_ADDRESS not in os.environ:
             raise BackendError(
                 f"{what}: ray was imported before, when nothing told it to listen on loopback alone: start a cluster "
                 "(ray start --head) and name it in RAY_ADDRESS, or have looksay begin before you import ray"

@@ -345,6 +345,8 @@ class Terminal:
             cwd=cwd,
             env=os.environ | {"TERM": "dumb"},
             start_new_session=True,
+            # A suite in the background of a shell has its children ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(theirs)
         self.seen, self.read_to = "", 0

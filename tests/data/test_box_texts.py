@@ -185,7 +185,13 @@ class Runs:
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize(
-    "call", [(eval, "open('ran', 'w')"), (print, "ran"), (getattr, "a", "upper"), (dict, [(1, 2)])]
+    "call",
+    [
+        (eval, "open('ran', 'w')"),
+        (exec, "open('ran', 'w')"),
+        (getattr, "a", "upper"),
+        (dict, [(1, 2)]),
+    ],
 )
 def test_nothing_in_a_pickle_runs(
     call: Any,

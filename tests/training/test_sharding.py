@@ -161,6 +161,7 @@ if dist.get_rank() == 0:
     learned = sum(p.numel() for p in every)
     wholes = sum(v.numel() for s in state["state"].values() for k, v in s.items() if k != "step")
     json.dump([total, held, learned, grads, sum(states), wholes, before, after, same, tied], open(sys.argv[1], "w"))
+dist.barrier()
 dist.destroy_process_group()
 """
 
