@@ -109,6 +109,10 @@ ContextOption = Annotated[
         help="Tell the model what the page, the folder and the camera say (docs/context.md), or the photo alone.",
     ),
 ]
+HostOption = Annotated[
+    str,
+    typer.Option("--host", help="Address to listen at. Any but this machine's wants a key."),
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="For hub and local models: auto, cpu, cuda or mps.")
 ]

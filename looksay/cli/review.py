@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from looksay.cli import console
-from looksay.cli.options import WRITE, DbOption, PathArgument, app, open_library
+from looksay.cli.options import WRITE, DbOption, HostOption, PathArgument, app, open_library
 from looksay.cli.serve import KEY, address, answered, listening
 from looksay.errors import MissingDependency
 
@@ -22,10 +22,7 @@ def review(
         str | None,
         typer.Option("--who", help="Your name, for the decisions.", show_default="your login"),
     ] = None,
-    host: Annotated[
-        str,
-        typer.Option("--host", help="Address to listen at. Any but this machine's wants a key."),
-    ] = "127.0.0.1",
+    host: HostOption = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8080,
     key: Annotated[
         str | None,

@@ -15,6 +15,7 @@ from looksay.cli.options import (
     TALK,
     DeviceOption,
     DtypeOption,
+    HostOption,
     QuantizeOption,
     RemoteOption,
     TrustOption,
@@ -40,10 +41,7 @@ def serve(
         list[str] | None,
         typer.Option("--encoder", help="A dual encoder for /v1/embeddings; once for each."),
     ] = None,
-    host: Annotated[
-        str,
-        typer.Option("--host", help="Address to listen at. Any but this machine's wants a key."),
-    ] = "127.0.0.1",
+    host: HostOption = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8000,
     key: Annotated[
         str | None,

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def shared(model: nn.Module) -> set[int]:
+    """Where weights lie that more than one layer reads."""
+    users = Counter(
+        weight.data_ptr() for m in model.modules() for weight in m.parameters(recurse=False)
+    )
+    return {place for place, times in users.items() if times > 1}
 
 
 def let_go(weight: Tensor) -> None:

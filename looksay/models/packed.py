@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from looksay.models import attending
 from looksay.models.fingerprint import samples
-from looksay.models.mapped import let_go
+from looksay.models.mapped import let_go, shared
 from looksay.models.narrow import After, Narrow
 
 _AFTER: dict[After, Callable[[Tensor], Tensor]] = {
@@ -109,15 +109,12 @@ def _packable(layer: Any) -> bool:
 
 
 def _kept(model: nn.Module) -> set[int]:
-    """Weights (by where they lie) that are read elsewhere, too."""
-    seen: dict[int, int] = {}
+    """Weights (by where they lie) that are read elsewhere, too, and those of output layers."""
     heads = []
     for module in model.modules():
-        for weight in module.parameters(recurse=False):
-            seen[weight.data_ptr()] = seen.get(weight.data_ptr(), 0) + 1
         head = getattr(module, "get_output_embeddings", lambda: None)()
         heads += [one.data_ptr() for one in (head.parameters() if head is not None else ())]
-    return {key for key, times in seen.items() if times > 1} | set(heads)
+    return shared(model) | set(heads)
 
 
 def _blocks(model: nn.Module) -> Iterator[tuple[nn.Module, tuple[str, str, str]]]:

@@ -8,7 +8,6 @@ Shapes: N rows, I features in, O features out.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from looksay.models.fingerprint import SAMPLES, is_adapter
-from looksay.models.mapped import let_go
+from looksay.models.mapped import let_go, shared
 
 BLOCK = 64
 """Weights of a row that share a scale in 4 bit: bitsandbytes' smallest."""
@@ -184,15 +183,13 @@ def swap(part: nn.Module, make: Make, wanted: Callable[[nn.Linear], bool]) -> in
     """Put `make(layer)` in place of each linear layer that is `wanted`, one after another, so that no two copies of
     all are in memory at once; returns how many."""
     names = [name for name, layer in linear_layers(part) if wanted(layer)]
-    users = Counter(
-        weight.data_ptr() for m in part.modules() for weight in m.parameters(recurse=False)
-    )
+    kept = shared(part)
     for name in names:
         parent, _, leaf = name.rpartition(".")
         owner = part.get_submodule(parent)
         layer = getattr(owner, leaf)
         # bitsandbytes' fast way on a CPU is for layers in evaluation mode.
         setattr(owner, leaf, make(layer).train(layer.training))
-        if layer.weight.device.type == "cpu" and users[layer.weight.data_ptr()] == 1:
+        if layer.weight.device.type == "cpu" and layer.weight.data_ptr() not in kept:
             let_go(layer.weight)
     return len(names)
