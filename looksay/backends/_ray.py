@@ -85,7 +85,10 @@ def shared(
         )
     room = [(int(node.get("CPU", 0)), int(node.get("GPU", 0)) if gpus else most) for node in nodes]
     shares = range(max(cores for cores, _ in room), 1, -1)
-    fits = (one for one in shares if sum(min(c // one, g) for c, g in room) >= most)
+    together = (
+        gpus or most
+    )  # a GPU's share of the cores is the same whether or not the others are wanted
+    fits = (one for one in shares if sum(min(c // one, g) for c, g in room) >= together)
     return least, most, {"num_cpus": next(fits, 1), "num_gpus": 1 if gpus else 0}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
@@ -141,6 +141,7 @@ def test_a_client_cannot_ask_to_be_answered_when_it_has_gone() -> None:
 # -- what Ray Serve is told
 
 
+@example([2], 2, (1, 0))
 @given(
     st.lists(st.integers(1, 64), min_size=1, max_size=5),
     st.integers(0, 8),
