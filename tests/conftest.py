@@ -20,6 +20,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: two threads only wait for each other
+# No processes beside the two that test; they would be forked from one with many threads, too.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -32,12 +34,46 @@ def need(condition: object, reason: str) -> None:
         pytest.skip(reason)
 
 
+class AtOnce:
+    """Tells of a failure when it happens: a run that is ended from outside prints no summary."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self.terminal = terminal
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.terminal.write_line(f"\n{report.nodeid} ({report.when})\n{report.longreprtext}")
+
+
+@pytest.hookimpl(trylast=True)  # the terminal is there by then
+def pytest_configure(config: pytest.Config) -> None:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None:  # a worker has none
+        config.pluginmanager.register(AtOnce(terminal), "at-once")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The reference data beside the checkout; it is not part of the project, so its absence is a skip."""
     if not (SHARED / "data").is_dir():
         pytest.skip("reference data (../shared/data) is not beside this checkout")
     return SHARED / "data"
+
+
+@pytest.fixture
+def cores() -> Iterator[int]:
+    """Torch takes two threads, whatever there is."""
+    import torch
+
+    from looksay.models import sharing
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    sharing.count()
+    yield 2
+    torch.set_num_threads(before)
+    sharing.count()
 
 
 @pytest.fixture(scope="module")

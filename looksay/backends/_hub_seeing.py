@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,12 +19,18 @@ _LARGE = frozenset({"last_hidden_state", "hidden_states", "attentions"})
 """What a tower gives besides the features that the language model reads."""
 
 
+class _Here(threading.local):
+    """In this thread, the pictures that are read."""
+
+    picture: Hashable = None
+
+
 class Seeing:
     """Stands in front of a model's `get_image_features`, where it has one."""
 
     def __init__(self, model: Any, fingerprint: str) -> None:
         self._seen = Seen(fingerprint)
-        self._picture: Hashable = None
+        self._here = _Here()
         inner = getattr(model, "model", model)
         features = getattr(inner, "get_image_features", None)
         if features is not None:
@@ -35,23 +42,24 @@ class Seeing:
     @contextmanager
     def at(self, picture: Hashable) -> Iterator[None]:
         """While it reads a prompt that shows pictures of that name."""
-        self._picture = picture
+        self._here.picture = picture
         try:
             yield
         finally:
-            self._picture = None
+            self._here.picture = None
 
     def _remembering(self, features: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(features)  # transformers asks what it takes
         def remembering(*args: Any, **kwargs: Any) -> Any:
-            if self._picture is None:
+            picture = self._here.picture
+            if picture is None:
                 return features(*args, **kwargs)
-            found = self._seen.get(self._picture)
+            found = self._seen.get(picture)
             if found is None:
                 found = features(*args, **kwargs)
                 if hasattr(found, "pooler_output"):
                     found = _light(found)
-                    self._seen.put(self._picture, found)
+                    self._seen.put(picture, found)
             return found
 
         return remembering

@@ -53,35 +53,40 @@ class Recent(Generic[Kept]):
 
 
 class Prefixes:
-    """What was read of prompts, by their beginnings."""
+    """What was read of prompts, by their beginnings. Any thread may ask."""
 
     LEAST = 16
     """Fewer places in common are read anew: it costs less than to copy them."""
 
     def __init__(self, most_bytes: int = KEPT_BYTES) -> None:
         self.recent: Recent[list[Layer]] = Recent(most_bytes)
+        self._lock = threading.Lock()
 
     def find(self, units: Units) -> tuple[list[Layer], int]:
         """The keys and values of the longest beginning that was read, and how many places of it; none: [], 0. At
         least the last place is left to read: its scores are wanted."""
         best, longest = None, 0
-        for key in self.recent.items:
-            assert isinstance(key, tuple)
-            common = _common(key, units)
-            if common > longest:
-                best, longest = key, common
-        longest = min(longest, len(units) - 1)
-        if best is None or longest < self.LEAST:
-            return [], 0
-        return self.recent.get(best) or [], longest
+        with self._lock:
+            for key in self.recent.items:
+                assert isinstance(key, tuple)
+                common = _common(key, units)
+                if common > longest:
+                    best, longest = key, common
+            longest = min(longest, len(units) - 1)
+            if best is None or longest < self.LEAST:
+                return [], 0
+            return self.recent.get(best) or [], longest
 
     def put(self, units: Units, layers: list[Layer]) -> None:
-        for key in list(self.recent.items):  # one that goes on where another ended stands for both
-            assert isinstance(key, tuple)
-            if len(key) <= len(units) and units[: len(key)] == key:
-                self.recent.drop(key)
         size = sum(one.numel() * one.element_size() for layer in layers for one in layer)
-        self.recent.put(units, layers, size)
+        with self._lock:
+            for key in list(
+                self.recent.items
+            ):  # one that goes on where another ended stands for both
+                assert isinstance(key, tuple)
+                if len(key) <= len(units) and units[: len(key)] == key:
+                    self.recent.drop(key)
+            self.recent.put(units, layers, size)
 
 
 def _common(one: Units, other: Units) -> int:

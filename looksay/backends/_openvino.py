@@ -75,6 +75,8 @@ def hold(name: str, parts: Sequence[Any], quantize: str | None, try_out: Callabl
             Exception
         ) as error:  # any model may be run here, and its like with a picture before anyone asks
             fault = f"{type(error).__name__}: {error}"
+    for part in parts:
+        part.one_at_a_time = True  # a graph has one request
     left = [block for block in blocks if not block.done]
     for block in left:
         block.withdraw()

@@ -19,6 +19,7 @@ from looksay.backends._steps import Begun, Prompt, Steps
 from looksay.backends.engine import Engine
 from looksay.backends.tickets import Done, Fault, Piece, Scored, Ticket, too_late
 from looksay.errors import InputError
+from looksay.models import sharing
 
 ROWS = 64
 """Answers that are written at once, at most."""
@@ -51,20 +52,29 @@ class Row:
 
 
 class SideBySide:
-    """One thread, one running batch."""
+    """Running batches in so many lanes, each with a thread of its own.
 
-    threads = 1
+    Two lanes of one core each do more than one batch on two: torch waits for all cores after every operation, and for
+    Python between two, while another lane has work for both. A lane that is alone takes all cores.
+    """
 
     def __init__(
-        self, name: str, steps: Steps, rows: int | None = None, memory: int = MEMORY
+        self,
+        name: str,
+        steps: Steps,
+        rows: int | None = None,
+        memory: int = MEMORY,
+        lanes: int = 1,
     ) -> None:
         self.name, self.steps = name, steps
-        self.most_rows = rows or ROWS
+        most_rows = rows or ROWS
+        self.threads = max(1, min(lanes, most_rows, sharing.count())) if steps.apart else 1
+        self.rows_each = -(-most_rows // self.threads)
         free = _device.free_bytes(steps.device)
         room = memory if free is None else int(OF_FREE * free)
         self.places = max(4096, room // max(1, steps.place_bytes))
-        self._grammars: Any = None
-        self.rows: list[Row] = []
+        self.lanes: list[Lane] = []
+        self.grammars: Any = None
 
     def check(self, ticket: Ticket) -> None:
         """Make the prompt. Raises InputError, UnreadablePhoto, Unsupported."""
@@ -76,35 +86,65 @@ class SideBySide:
                 f"The conversation takes {ticket.prompt.length} of the {room} places that {self.name} has; nothing "
                 "is left for an answer. Ask about fewer images, or start afresh."
             )
-        if self._needs(ticket) > self.places:
+        if self.needs(ticket) > self.places:
             raise InputError(
-                f"The conversation and its answer take {self._needs(ticket)} places, and there is memory for "
+                f"The conversation and its answer take {self.needs(ticket)} places, and there is memory for "
                 f"{self.places}. Ask about fewer images, or set a smaller max_tokens."
             )
         if ticket.wish.grammar is not None:
             from looksay.backends import _grammar
 
-            self._grammars = self._grammars or _grammar.Grammars(self.steps.tokenizer)
-            self._grammars.check(ticket.wish.grammar)
+            self.grammars = self.grammars or _grammar.Grammars(self.steps.tokenizer)
+            self.grammars.check(ticket.wish.grammar)
 
-    def _needs(self, ticket: Ticket) -> int:
+    def needs(self, ticket: Ticket) -> int:
         most: int = ticket.prompt.length + ticket.options.max_tokens
         return most if self.steps.context is None else min(most, self.steps.context)
+
+    def work(self, engine: Engine) -> None:
+        """Turn by turn, until the engine closes."""
+        lane = Lane(self)
+        self.lanes.append(lane)
+        lane.work(engine)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The answers that are being written."""
+        return [row for lane in self.lanes for row in lane.rows]
+
+    def share(self) -> int:
+        """So many cores a lane takes now: its part, among those that have something to do."""
+        return max(1, sharing.count() // max(1, sum(lane.busy for lane in self.lanes)))
+
+
+class Lane:
+    """One thread, one running batch."""
+
+    def __init__(self, worker: SideBySide) -> None:
+        self.worker, self.steps = worker, worker.steps
+        self.most_rows = worker.rows_each
+        self.places = worker.places // worker.threads
+        self.rows: list[Row] = []
+        self.busy = False
 
     def work(self, engine: Engine) -> None:
         """Turn by turn, until the engine closes. Whatever goes wrong, nobody waits for a thread that is gone."""
         slots = self.steps.slots()
         while not (engine.closing and not self.rows and engine.peek() is None):
+            first = None if self.rows else engine.next()
+            self.busy = bool(self.rows or first)
             try:
-                self._turn(engine, slots)
+                with sharing.limited(self.worker.share()):
+                    self._turn(engine, slots, first)
             except Exception as error:
                 self._broken(engine, slots, error)
+            self.busy = bool(self.rows)
             if not self.rows:
                 slots = self.steps.slots()
 
-    def _turn(self, engine: Engine, slots: Any) -> None:
+    def _turn(self, engine: Engine, slots: Any, first: Ticket | None) -> None:
         """Read what fits, and write one word of each."""
-        self._admit(engine, slots)
+        self._admit(engine, slots, [first] if first else [])
         self._sweep(engine, slots)
         if not self.rows:
             return
@@ -115,35 +155,29 @@ class SideBySide:
             row.seconds += each
         self._choose(engine, slots, scores_BV)
 
-    def _admit(self, engine: Engine, slots: Any) -> None:
-        """Read new prompts, one at least where nobody is being answered."""
-        if self.rows:
-            engine.peek()  # who waits no more is told so, also where nobody can be taken
-        new: list[Ticket] = []
+    def _admit(self, engine: Engine, slots: Any, new: list[Ticket]) -> None:
+        """Read the prompts of `new` and of others that fit beside them."""
 
         def as_long(ticket: Ticket) -> bool:
             return bool(ticket.prompt.length == new[-1].prompt.length)
 
         budget = PROMPT_PLACES if self.rows else NOBODY * PROMPT_PLACES
-        while len(self.rows) + len(new) < self.most_rows and budget > 0:
+        while budget > sum(ticket.prompt.length for ticket in new):
             # What is as long as another is read together with it.
             like = as_long if new and self.steps.together else None
-            if self.rows or new:
-                waiting = engine.peek(like)
-                if waiting is None or not self._fits(waiting, new):
-                    break
-            ticket = engine.next(wait=not self.rows and not new, like=like)
+            ticket = engine.next(wait=False, like=like, fits=lambda one: self._fits(one, new))
             if ticket is None:
                 break
             new.append(ticket)
-            budget -= ticket.prompt.length
         # What is not read together is begun one by one, so that no two are held before they join.
         for some in [new] if self.steps.together else [[one] for one in new]:
-            self._begin(engine, slots, some)
+            with sharing.limited(self.worker.share()):
+                self._begin(engine, slots, some)
 
     def _fits(self, ticket: Ticket, new: list[Ticket]) -> bool:
         every = [ticket, *new, *(row.ticket for row in self.rows)]
-        return max(map(self._needs, every)) * len(every) <= self.places
+        longest = max(map(self.worker.needs, every))
+        return len(every) <= self.most_rows and longest * len(every) <= self.places
 
     def _begin(self, engine: Engine, slots: Any, tickets: list[Ticket]) -> None:
         """Read prompts and say their first words. Where that fails, each is tried by itself."""
@@ -180,7 +214,7 @@ class SideBySide:
         said = self.steps.transcript(prompt, ticket.options)
         row = Row(ticket, prompt, said, seeded(ticket.options.seed), found.reused, seconds)
         if ticket.wish.grammar is not None:
-            row.matcher = self._grammars.matcher(ticket.wish.grammar)
+            row.matcher = self.worker.grammars.matcher(ticket.wish.grammar)
         row.prompt = ticket.prompt = Prompt(prompt.units)  # its pictures are read
         ticket.size_bytes = 0
         self.steps.keep(prompt.units, found.layers)

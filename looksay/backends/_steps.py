@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -58,7 +59,7 @@ class Begun(NamedTuple):
 
 
 class Steps(Protocol):
-    """One loaded model. `prompt` may be called from any thread, all else from the engine's alone."""
+    """One loaded model. `prompt` may be called from any thread, all else from the engine's."""
 
     tokenizer: Any
     device: Any
@@ -68,6 +69,8 @@ class Steps(Protocol):
     """What a place of one row costs in memory."""
     together: bool
     """Whether prompts are read several at once, where that is faster."""
+    apart: bool
+    """Whether several threads may read and write at once, each with slots of its own; else one waits for another."""
 
     def prompt(self, conversation: Conversation) -> Prompt:
         """Raises InputError, UnreadablePhoto and what else a picture or an odd text may raise."""
@@ -99,7 +102,9 @@ class SplicedSteps:
     def __init__(
         self, model: Any, worded: Callable[[Conversation], Conversation], lock: threading.Lock
     ) -> None:
-        self.model, self._worded, self._lock = model.eval(), worded, lock
+        self.model, self._worded = model.eval(), worded
+        self.apart = separable(model) and model.begins_alike
+        self._lock: AbstractContextManager[Any] = nullcontext() if self.apart else lock
         self.tokenizer, self.device = model.tokenizer, model.device
         self._image_id: int = model.prompter.image_id
         self._each: int = model.prompter.image_tokens
@@ -209,6 +214,13 @@ class SplicedSteps:
                 self._seen_before.put(key, known[key])
         found: Tensor = self.model.images(torch.stack(list(known.values())))
         return dict(zip(known, found, strict=True))
+
+
+def separable(model: Any) -> bool:
+    """Whether a model may compute in several threads at once: on a CPU, where nothing in it says `one_at_a_time`."""
+    if model.device.type != "cpu":
+        return False
+    return not any(getattr(module, "one_at_a_time", False) for module in model.modules())
 
 
 def _named(tower: Any, dtype: Any, device: Any) -> Hashable:

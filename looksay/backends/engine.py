@@ -168,13 +168,18 @@ class Engine:
                 f"{wait_s:.0f} seconds.",
             )
 
-    def next(self, wait: bool = True, like: Like | None = None) -> Ticket | None:
+    def next(
+        self, wait: bool = True, like: Like | None = None, fits: Like | None = None
+    ) -> Ticket | None:
         """For workers: whose turn it is, as `Line.first` has it; None where nobody waits (with `wait`, only once the
-        engine has closed)."""
+        engine has closed), or where it does not fit now."""
         with self.ready:
             while True:
                 self._forget()
-                if len(self.line):
+                first = self.line.first(like)
+                if first is not None and fits is not None and not fits(first):
+                    return None
+                if first is not None:
                     self.running += 1
                     ticket = self.line.take(like)
                     ticket.begun = time.monotonic()
@@ -184,11 +189,11 @@ class Engine:
                     return None
                 self.ready.wait(timeout=0.5)
 
-    def peek(self, like: Like | None = None) -> Ticket | None:
+    def peek(self) -> Ticket | None:
         """For workers: whose turn it would be."""
         with self.ready:
             self._forget()
-            return self.line.first(like)
+            return self.line.first()
 
     def _forget(self) -> None:
         for ticket in self.line.drop(lambda one: one.cancelled or one.late):

@@ -11,14 +11,18 @@ if TYPE_CHECKING:
 
 
 def open_engine(
-    backend: Backend, waiting: int = WAITING, rows: int | None = None, memory: int | None = None
+    backend: Backend,
+    waiting: int = WAITING,
+    rows: int | None = None,
+    memory: int | None = None,
+    lanes: int = 1,
 ) -> Engine:
-    """The queue in front of a loaded backend. `rows`: answers that are written at once, of models that can; `memory`:
-    bytes for what they remember, where the device does not say how much is free."""
+    """The queue in front of a loaded backend. Of models that can: `rows` answers are written at once, in `lanes` beside
+    each other; `memory`: bytes for what they remember, where the device does not say how much is free."""
     steps = getattr(backend, "steps", None)
     if steps is None:
         return Engine(backend.name, Turns(backend), waiting)
     from looksay.backends._side_by_side import MEMORY, SideBySide
 
-    worker = SideBySide(backend.name, steps, rows, memory or MEMORY)
+    worker = SideBySide(backend.name, steps, rows, memory or MEMORY, lanes)
     return Engine(backend.name, cast(Worker, worker), waiting)

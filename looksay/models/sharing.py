@@ -22,7 +22,8 @@ Piece = TypeVar("Piece")
 class _Here(threading.local):
     """What is known of a thread."""
 
-    works_for_others = False
+    told: int | None = None
+    """So many threads it was told to take."""
     known = False
 
 
@@ -31,12 +32,12 @@ _wanted = 1
 """So many threads torch takes in threads that nobody told anything."""
 
 
-def _count() -> int:
+def count() -> int:
     """So many threads torch takes in this one. A thread that is born while another one computes alone would go on
     like that: what one thread says is what new ones begin with."""
     global _wanted
-    if _here.works_for_others:
-        return 1
+    if _here.told is not None:
+        return _here.told
     found = int(torch.get_num_threads())
     if not _here.known:
         _here.known = True
@@ -50,7 +51,7 @@ def _count() -> int:
 def share(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     """Do `work` on each piece, in any order. Nothing here learns."""
     left = list(pieces)
-    before = _count()
+    before = count()
     threads = min(before, len(left))
     todo, inference = iter(left), torch.is_inference_mode_enabled()
     if threads < 2:
@@ -74,7 +75,7 @@ def share(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
 def alone(few: bool) -> Iterator[None]:
     """While this holds and there are `few` numbers, torch computes in this thread alone: to wake others takes it 25 µs
     at every operation, to be told so one."""
-    threads = _count() if few else 1
+    threads = count() if few else 1
     if threads == 1:
         yield
         return
@@ -83,6 +84,19 @@ def alone(few: bool) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """While this holds, torch takes so many threads in this one, whatever others take."""
+    before, told = count(), _here.told
+    _here.told = threads
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        _here.told = told
+        torch.set_num_threads(before)
 
 
 def _some(work: Callable[[Piece], None], todo: Iterator[Piece], inference: bool) -> None:
@@ -97,7 +111,7 @@ def _threads(number: int) -> ThreadPoolExecutor:
 
 
 def _begin() -> None:
-    _here.works_for_others = True
+    _here.told = 1
     torch.set_num_threads(1)
 
 

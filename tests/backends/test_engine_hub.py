@@ -55,14 +55,17 @@ def fresh(backend: Any) -> None:
     Seen.forget()
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
 @pytest.mark.parametrize("kind", JOINING)
-def test_answers_side_by_side_are_those_alone(kind: str, hub: Any) -> None:
+def test_answers_side_by_side_are_those_alone(kind: str, lanes: int, hub: Any, cores: int) -> None:
     backend = hub(kind)
     assert backend.steps is not None
     options = Options(max_tokens=12)
     asked = talks(6)
     alone = [next(iter(backend.complete([one], options))) for one in asked]
-    engine = open_engine(backend)
+    fresh(backend)
+    engine = open_engine(backend, lanes=lanes)
+    assert engine.worker.threads == (lanes if backend.steps.apart else 1)
     try:
         for _ in range(2):  # the second time from what was kept of the first
             tickets = [

@@ -156,7 +156,7 @@ def test_a_thread_that_is_born_while_another_computes_alone_takes_as_many_as_oth
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
-        sharing._count()
+        sharing.count()
     assert counts == [3]
 
 

@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="no SIGTERM there"),
 ]
 KEY = "s3cret"
-START_S = 900.0
+START_S = 600.0
 """A dozen processes, three of which import torch, where other tests run beside them."""
 ASK = {"model": "talker", "messages": [{"role": "user", "content": "where is it ?"}]}
 

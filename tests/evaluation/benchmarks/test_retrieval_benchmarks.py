@@ -518,7 +518,7 @@ class Runs:
     """What a hostile pickle holds."""
 
     def __reduce__(self) -> Any:
-        return (print, ("it ran",))
+        return (exec, ("print('it ran')",))
 
 
 FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
@@ -541,7 +541,7 @@ FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
     ("msvd", lambda f: put(f / "raw-captions.pkl", pickle.dumps({"v": [["a"]]})[:-4]), r"raw-captions\.pkl is no pickle"),
     ("msvd", lambda f: put(f / "raw-captions.pkl", pickle.dumps(["a"])), r"expected a dictionary from videos to sentences"),
     ("msvd", lambda f: put(f / "raw-captions.pkl", pickle.dumps({"v_0_5": ["a dog"]})), r"video 'v_0_5': expected sentences as lists of words"),
-    ("msvd", lambda f: put(f / "raw-captions.pkl", pickle.dumps({"v_0_5": Runs()})), r"raw-captions\.pkl is no pickle of a dictionary of lists of words: it wants builtins\.print"),
+    ("msvd", lambda f: put(f / "raw-captions.pkl", pickle.dumps({"v_0_5": Runs()})), r"raw-captions\.pkl is no pickle of a dictionary of lists of words: it wants builtins\.exec"),
     ("imagenet_clip", change("LOC_val_solution.csv", "n00", "n77"), r"LOC_val_solution\.csv, entry 2 of 4 .*the class 'n77'"),
     ("imagenet_clip", lambda f: (f / "LOC_synset_mapping.txt").unlink(), r"There is no file .*LOC_synset_mapping\.txt"),
 ]  # fmt: skip
