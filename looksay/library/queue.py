@@ -160,9 +160,12 @@ class Queue:
         without: Collection[Place] = (),
     ) -> list[Entry]:
         """The riskiest rows that are wanted, less those `without`; `after` is the (risk, path, page, occurrence) of the
-        row that came last. What another program has said of them meanwhile is heard first."""
+        row that came last. What another program has said of them meanwhile is heard first; nothing is found only where
+        the next rows that are made hold nothing either."""
         for _ in range(ROUNDS):
             found = self._next(wanted, after, number, without)
+            if not found and self.refresh():
+                continue
             if not self._stale_of(found):
                 return found
             # More than is wanted: who goes through the same texts elsewhere is ahead by many.

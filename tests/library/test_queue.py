@@ -103,6 +103,13 @@ def test_what_another_program_decided_is_not_shown_as_waiting(catalog: Catalog) 
     assert [one.place for one in queue.next(Filter(), number=1)] == [rest[-1].place]
 
 
+def test_what_nobody_has_made_rows_of_yet_is_found(catalog: Catalog) -> None:
+    """A page that asks before the queue has caught up would say that there is nothing, and not look again."""
+    queue = Queue(catalog, "en", rate)
+    assert queue.counts() == []
+    assert len(queue.next(Filter(), number=1)) == 1
+
+
 def test_filters(catalog: Catalog) -> None:
     queue = made(catalog)
     everything = queue.next(Filter(), number=20)
