@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -155,7 +156,9 @@ def said(page: Any) -> str:
 
 def wait(page: Any, until: Callable[[], bool]) -> None:
     """Wait for what the page's policy forbids Playwright to wait for itself: it would evaluate a string."""
+    deadline = time.monotonic() + TIMEOUT_MS / 1000
     while not until():
+        assert time.monotonic() < deadline, f"the page stays like this: {page.inner_text('body')}"
         page.wait_for_timeout(10)
 
 
