@@ -27,6 +27,7 @@ PAGE = HERE.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- make bench: -->", "<!-- :make bench -->"
 SCRIPTS = {
     "describing": [],
+    "lanes": [],
     "spread": [],
     "serving": ["engine", "--geometry", "mini", "--rounds", "3"],
     "library": [],

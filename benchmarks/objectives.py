@@ -40,8 +40,6 @@ MATCHING = ("albef", "blip", "blip2")
 
 
 def arms(name):
-    if name == "simvlm":
-        return ("once",)  # it has no tower that rests
     return ("known", "once", *(("twice", "graph") if name in MATCHING else ()))
 
 

@@ -387,9 +387,10 @@ def test_a_stem_that_does_not_fit_is_told() -> None:
         ConvStem(depths=(3, 4, 6, 3), widths=(256, 512, 1024, 2048))
 
 
-def test_the_recipe_is_prefix_lm_from_nothing_then_answers() -> None:
-    model, (prefix, answers) = recipe.scenes("tiny")
-    assert set(prefix.trains) == set(answers.trains) == set(model.parts)
+def test_the_recipe_is_prefix_lm_over_a_tower_that_sees_then_answers() -> None:
+    model, (tower, prefix, answers) = recipe.scenes("tiny")
+    assert set(tower.trains) == {"tower"}
+    assert set(prefix.trains) == set(answers.trains) == set(model.parts) - {"tower"}
     alone = bare = 0
     for index in range(54):
         example = prefix.data.example(index)

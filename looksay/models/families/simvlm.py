@@ -33,6 +33,7 @@ from looksay.models.conv_stem import ConvStem
 from looksay.models.prompting import add_image_token
 from looksay.models.seq2seq import READ_AND_WRITE, Seq2Seq
 from looksay.models.spliced import Spliced
+from looksay.models.vision import Tower
 from looksay.types import Example
 
 PLACE = 3
@@ -194,7 +195,7 @@ def build(parts: dict[str, Any], tokenizer: Any, **arguments: Any) -> SimVlm:
 
 def new(
     tokenizer: Any,
-    stem: ConvStem,
+    stem: Tower,
     width: int,
     layers: int,
     heads: int,

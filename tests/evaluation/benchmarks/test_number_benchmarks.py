@@ -307,9 +307,7 @@ class Evil:
 
 
 def test_nothing_in_a_pickle_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(
-        InputError, match=r"refs\(unc\).p is no pickle .*__builtin__.exec.*was run"
-    ):
+    with pytest.raises(InputError, match=r"refs\(unc\).p is no pickle .*__builtin__.exec.*was run"):
         refcoco.read(refer(tmp_path, pickle.dumps([Evil()], protocol=2)))
     assert capsys.readouterr().out == ""
 
