@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from looksay.backends._hub_asking import Asking, Question
 from looksay.backends._hub_seeing import Seeing
 from looksay.backends._hub_writing import ends_of
 from looksay.backends._kept import Prefixes, Units, bytes_of, prompt_bytes, weight_bytes
-from looksay.backends._steps import Begun, Prompt, separable
+from looksay.backends._steps import Begun, Joint, Prompt, separable
 from looksay.images import digest
 from looksay.models.decoding import Transcript
 from looksay.models.slots import Layer, Slots, begun, place_bytes, plain, read_of
@@ -67,7 +66,7 @@ class HubSteps:
         inner = getattr(model, "model", model)
         self._counts_in_two = inner if hasattr(inner, "rope_deltas") else None
         self.apart = separable(model) and self._counts_in_two is None
-        self._lock: AbstractContextManager[Any] = nullcontext() if self.apart else lock
+        self._lock = Joint(lock) if self.apart else lock
         self._ahead: dict[str, int] = {"": 0}
         """By the pictures of a talk: how far ahead of its places it counts."""
         self._prefixes = Prefixes(prompt_bytes(weight_bytes(model), model.device))

@@ -67,9 +67,8 @@ class SideBySide:
         lanes: int = 1,
     ) -> None:
         self.name, self.steps = name, steps
-        most_rows = rows or ROWS
-        self.threads = max(1, min(lanes, most_rows, sharing.count())) if steps.apart else 1
-        self.rows_each = -(-most_rows // self.threads)
+        self.most_rows, self.cores = rows or ROWS, sharing.count()
+        self.threads = max(1, min(lanes, self.most_rows, self.cores)) if steps.apart else 1
         free = _device.free_bytes(steps.device)
         room = memory if free is None else int(OF_FREE * free)
         self.places = max(4096, room // max(1, steps.place_bytes))
@@ -114,7 +113,18 @@ class SideBySide:
 
     def share(self) -> int:
         """So many cores a lane takes now: its part, among those that have something to do."""
-        return max(1, sharing.count() // max(1, sum(lane.busy for lane in self.lanes)))
+        return max(1, self.cores // max(1, sum(lane.busy for lane in self.lanes)))
+
+    def fits(self, ticket: Ticket, lane: Lane) -> bool:
+        """Whether a lane may take a ticket now: as many as are to be answered at once, in as much memory."""
+        every = [one.tickets for one in self.lanes if one is not lane] + [[*lane.tickets, ticket]]
+        places = sum(max(map(self.needs, some)) * len(some) for some in every if some)
+        most = -(-self.most_rows // self.threads)
+        return (
+            len(every[-1]) <= most
+            and sum(map(len, every)) <= self.most_rows
+            and places <= self.places
+        )
 
 
 class Lane:
@@ -122,29 +132,38 @@ class Lane:
 
     def __init__(self, worker: SideBySide) -> None:
         self.worker, self.steps = worker, worker.steps
-        self.most_rows = worker.rows_each
-        self.places = worker.places // worker.threads
         self.rows: list[Row] = []
+        self.new: list[Ticket] = []
+        """Those that are being read."""
         self.busy = False
+
+    @property
+    def tickets(self) -> list[Ticket]:
+        return [*self.new, *(row.ticket for row in self.rows)]
 
     def work(self, engine: Engine) -> None:
         """Turn by turn, until the engine closes. Whatever goes wrong, nobody waits for a thread that is gone."""
         slots = self.steps.slots()
         while not (engine.closing and not self.rows and engine.peek() is None):
-            first = None if self.rows else engine.next()
-            self.busy = bool(self.rows or first)
             try:
+                self._wait(engine)
                 with sharing.limited(self.worker.share()):
-                    self._turn(engine, slots, first)
+                    self._turn(engine, slots)
             except Exception as error:
                 self._broken(engine, slots, error)
             self.busy = bool(self.rows)
             if not self.rows:
                 slots = self.steps.slots()
 
-    def _turn(self, engine: Engine, slots: Any, first: Ticket | None) -> None:
+    def _wait(self, engine: Engine) -> None:
+        """Until there is something to do."""
+        if not self.rows and (first := engine.next(fits=self._fits)):
+            self.new = [first]
+        self.busy = bool(self.tickets)
+
+    def _turn(self, engine: Engine, slots: Any) -> None:
         """Read what fits, and write one word of each."""
-        self._admit(engine, slots, [first] if first else [])
+        self._admit(engine, slots)
         self._sweep(engine, slots)
         if not self.rows:
             return
@@ -155,29 +174,29 @@ class Lane:
             row.seconds += each
         self._choose(engine, slots, scores_BV)
 
-    def _admit(self, engine: Engine, slots: Any, new: list[Ticket]) -> None:
-        """Read the prompts of `new` and of others that fit beside them."""
+    def _admit(self, engine: Engine, slots: Any) -> None:
+        """Read the prompts that are taken, and others that fit beside them."""
 
         def as_long(ticket: Ticket) -> bool:
-            return bool(ticket.prompt.length == new[-1].prompt.length)
+            return bool(ticket.prompt.length == self.new[-1].prompt.length)
 
         budget = PROMPT_PLACES if self.rows else NOBODY * PROMPT_PLACES
-        while budget > sum(ticket.prompt.length for ticket in new):
+        while budget > sum(ticket.prompt.length for ticket in self.new):
             # What is as long as another is read together with it.
-            like = as_long if new and self.steps.together else None
-            ticket = engine.next(wait=False, like=like, fits=lambda one: self._fits(one, new))
+            like = as_long if self.new and self.steps.together else None
+            ticket = engine.next(wait=False, like=like, fits=self._fits)
             if ticket is None:
                 break
-            new.append(ticket)
+            self.new.append(ticket)
         # What is not read together is begun one by one, so that no two are held before they join.
-        for some in [new] if self.steps.together else [[one] for one in new]:
+        while self.new:
+            some = self.new if self.steps.together else self.new[:1]
             with sharing.limited(self.worker.share()):
                 self._begin(engine, slots, some)
+            self.new = self.new[len(some) :]
 
-    def _fits(self, ticket: Ticket, new: list[Ticket]) -> bool:
-        every = [ticket, *new, *(row.ticket for row in self.rows)]
-        longest = max(map(self.worker.needs, every))
-        return len(every) <= self.most_rows and longest * len(every) <= self.places
+    def _fits(self, ticket: Ticket) -> bool:
+        return self.worker.fits(ticket, self)
 
     def _begin(self, engine: Engine, slots: Any, tickets: list[Ticket]) -> None:
         """Read prompts and say their first words. Where that fails, each is tried by itself."""
@@ -202,7 +221,7 @@ class Lane:
                 self._begin(engine, slots, [ticket])
             return
         if no_memory and self.rows:
-            self.most_rows = len(self.rows)
+            self.worker.most_rows = len(self.worker.rows)
         engine.left(tickets[0], Fault(fault))
 
     def _join(
@@ -233,14 +252,14 @@ class Lane:
     def _broken(self, engine: Engine, slots: Any, error: Exception) -> None:
         """A step failed: where memory ran out, the youngest makes room for the others; else all are told."""
         if _device.out_of_memory(error) and len(self.rows) > 1:
-            self.most_rows = len(self.rows) - 1
+            self.worker.most_rows = len(self.worker.rows) - 1
             row = self.rows[-1]
             self._leave(slots, len(self.rows) - 1)
             engine.left(row.ticket, Fault(_device.reason(error)))
             return
-        broken, self.rows = self.rows, []
-        for row in broken:
-            engine.left(row.ticket, Fault(_device.reason(error)))
+        broken, self.rows, self.new = self.tickets, [], []
+        for ticket in broken:
+            engine.left(ticket, Fault(_device.reason(error)))
 
     def _choose(self, engine: Engine, slots: Any, scores_BV: Any) -> None:
         ended: list[tuple[int, bool]] = []

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -104,7 +103,7 @@ class SplicedSteps:
     ) -> None:
         self.model, self._worded = model.eval(), worded
         self.apart = separable(model) and model.begins_alike
-        self._lock: AbstractContextManager[Any] = nullcontext() if self.apart else lock
+        self._lock = Joint(lock) if self.apart else lock
         self.tokenizer, self.device = model.tokenizer, model.device
         self._image_id: int = model.prompter.image_id
         self._each: int = model.prompter.image_tokens
@@ -216,11 +215,41 @@ class SplicedSteps:
         return dict(zip(known, found, strict=True))
 
 
+class Joint:
+    """A lock that several threads hold together; whoever takes it alone waits for all of them."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock, self._own, self._holders = lock, threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._own:
+            if not self._holders:
+                self._lock.acquire()
+            self._holders += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._own:
+            self._holders -= 1
+            if not self._holders:
+                self._lock.release()
+
+
 def separable(model: Any) -> bool:
-    """Whether a model may compute in several threads at once: on a CPU, where nothing in it says `one_at_a_time`."""
-    if model.device.type != "cpu":
-        return False
-    return not any(getattr(module, "one_at_a_time", False) for module in model.modules())
+    """Whether a model may compute in several threads at once: on a CPU, where nothing in it changes meanwhile."""
+    return model.device.type == "cpu" and not any(map(_changes, model.modules()))
+
+
+def _changes(module: Any) -> bool:
+    """Whether a layer keeps something of a call that is another's business, too, or may: layers of bitsandbytes are laid
+    out anew at their first call, some frequencies depend on the length of a text, and of foreign code nobody knows."""
+    foreign = type(module).__module__.partition(".")[0] in ("bitsandbytes", "transformers_modules")
+    places = str(getattr(module, "rope_type", ""))
+    return (
+        foreign
+        or getattr(module, "one_at_a_time", False)
+        or "longrope" in places
+        or "dynamic" in places
+    )
 
 
 def _named(tower: Any, dtype: Any, device: Any) -> Hashable:

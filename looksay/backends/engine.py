@@ -172,20 +172,18 @@ class Engine:
         self, wait: bool = True, like: Like | None = None, fits: Like | None = None
     ) -> Ticket | None:
         """For workers: whose turn it is, as `Line.first` has it; None where nobody waits (with `wait`, only once the
-        engine has closed), or where it does not fit now."""
+        engine has closed), or, without `wait`, where they do not fit now."""
         with self.ready:
             while True:
                 self._forget()
                 first = self.line.first(like)
-                if first is not None and fits is not None and not fits(first):
-                    return None
-                if first is not None:
+                if first is not None and (fits is None or fits(first)):
                     self.running += 1
                     ticket = self.line.take(like)
                     ticket.begun = time.monotonic()
                     self.ready.notify_all()  # there is room for another
                     return ticket
-                if self.closing or not wait:
+                if not wait or (self.closing and first is None):
                     return None
                 self.ready.wait(timeout=0.5)
 
@@ -216,6 +214,7 @@ class Engine:
                 self._pace_s += 0.2 * (took - self._pace_s)
             elif isinstance(event, Fault):
                 self.faults += 1
+            self.ready.notify_all()  # who did not fit beside it may fit now
         if event is not None:
             ticket.give(event)
 

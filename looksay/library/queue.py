@@ -160,8 +160,9 @@ class Queue:
         without: Collection[Place] = (),
     ) -> list[Entry]:
         """The riskiest rows that are wanted, less those `without`; `after` is the (risk, path, page, occurrence) of the
-        row that came last. What another program has said of them meanwhile is heard first; nothing is found only where
-        the next rows that are made hold nothing either."""
+        row that came last. What another program has said of them meanwhile is heard first; where nothing is found, some
+        rows that are stale are made first (see `stale` for how many are left). Raises CatalogError where another
+        program writes for long."""
         for _ in range(ROUNDS):
             found = self._next(wanted, after, number, without)
             if not found and self.refresh():

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import cache
 from typing import TypeVar
 
 import torch
@@ -25,6 +24,8 @@ class _Here(threading.local):
     told: int | None = None
     """So many threads it was told to take."""
     known = False
+    helpers: ThreadPoolExecutor | None = None
+    """Who help it, and no other thread."""
 
 
 _here = _Here()
@@ -33,7 +34,7 @@ _wanted = 1
 
 
 def count() -> int:
-    """So many threads torch takes in this one. A thread that is born while another one computes alone would go on
+    """So many threads torch takes in this one. A thread that is born while another one computes in fewer would go on
     like that: what one thread says is what new ones begin with."""
     global _wanted
     if _here.told is not None:
@@ -41,7 +42,7 @@ def count() -> int:
     found = int(torch.get_num_threads())
     if not _here.known:
         _here.known = True
-        if found == 1 < _wanted:
+        if found < _wanted:
             torch.set_num_threads(_wanted)
             return _wanted
     _wanted = found
@@ -57,7 +58,9 @@ def share(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     if threads < 2:
         _some(work, todo, inference)
         return
-    pool = _threads(threads - 1)
+    if _here.helpers is None:
+        _here.helpers = ThreadPoolExecutor(os.cpu_count(), "looksay-pieces", _begin)
+    pool = _here.helpers
     others = [pool.submit(_some, work, todo, inference) for _ in range(threads - 1)]
     torch.set_num_threads(1)
     try:
@@ -105,15 +108,15 @@ def _some(work: Callable[[Piece], None], todo: Iterator[Piece], inference: bool)
             work(piece)
 
 
-@cache
-def _threads(number: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(number, "looksay-pieces", _begin)
-
-
 def _begin() -> None:
+    torch.get_num_threads()  # torch would take what is usual at its first operation otherwise
     _here.told = 1
     torch.set_num_threads(1)
 
 
+def _born() -> None:
+    _here.helpers = None
+
+
 if hasattr(os, "register_at_fork"):  # a child has no threads but its own
-    os.register_at_fork(after_in_child=_threads.cache_clear)
+    os.register_at_fork(after_in_child=_born)

@@ -12,7 +12,7 @@ from typing import Any
 from looksay.describing.calibration import Scale
 from looksay.describing.claims import as_records
 from looksay.describing.judging import Judge
-from looksay.errors import InputError
+from looksay.errors import CatalogError, InputError
 from looksay.library.catalog import Catalog
 from looksay.library.queue import PIECE, Entry, Filter, Place, Queue
 from looksay.library.records import Decision, Target, Words
@@ -69,14 +69,18 @@ class Desk:
     def next(
         self, wanted: Filter, after: tuple[float, str, str, int] | None, number: int, reader: str
     ) -> dict[str, Any]:
-        """The next texts for a reader, and how many there are."""
+        """The next texts for a reader; where there is none, of how many photos it is not known yet."""
         now = time.monotonic()
         self._held = {p: held for p, held in self._held.items() if held[1] > now}
         others = [place for place, (who, _) in self._held.items() if who != reader]
-        entries = self.queue.next(wanted, after, number, others)
+        try:
+            entries = self.queue.next(wanted, after, number, others)
+        except CatalogError:  # another process is writing: the page asks again
+            return {"items": [], "stale": 1}
         for entry in entries:
             self._held[entry.place] = (reader, now + HELD_S)
-        return {"items": [item for entry in entries if (item := self._item(entry))]}
+        items = [item for entry in entries if (item := self._item(entry))]
+        return {"items": items, "stale": 0 if items else self.queue.stale()}
 
     def leave(self, reader: str) -> None:
         """A reader is gone: what they looked at is shown to others at once."""

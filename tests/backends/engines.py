@@ -149,7 +149,7 @@ class Gate:
     def let_all(self) -> None:
         """From now on nothing is held."""
         self.open = True
-        self._let.release()
+        self._let.release(2)  # both lanes
 
 
 class Scripted:

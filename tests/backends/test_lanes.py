@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from looksay.backends import load
 from looksay.backends._kept import Prefixes, Seen
+from looksay.backends._steps import Joint, separable
 from looksay.backends.engine import Engine
 from looksay.backends.opening import open_engine
 from looksay.backends.tickets import Fault, Ticket
@@ -57,7 +58,6 @@ def test_both_compute_at_once_each_on_half_of_the_cores(
     assert engine.close()
     assert len(met) == 2
     assert 1 in met.values()
-    assert torch.get_num_threads() == cores
 
 
 def test_one_that_is_alone_takes_all_cores(
@@ -149,14 +149,13 @@ def test_what_does_not_fit_waits_for_room(backend: Any, cores: int) -> None:
     worker: Any = engine.worker
     until(lambda: len(worker.lanes) == 2)
     long = shown(1, times=6)
-    for lane in worker.lanes:
-        lane.places = backend.steps.prompt(long).length + 20  # one of them, and no second
+    worker.places = backend.steps.prompt(long).length + 20  # one of them, and no second
     found: list[bool] = []
     most: set[int] = set()
 
     def watch() -> None:
         while not found:
-            most.update(len(lane.rows) for lane in worker.lanes)
+            most.add(len(worker.rows))
 
     tickets = [engine.submit(Ticket(long, SHORT)) for _ in range(6)]
     watching = threading.Thread(target=watch)
@@ -167,6 +166,85 @@ def test_what_does_not_fit_waits_for_room(backend: Any, cores: int) -> None:
     watching.join()
     assert max(most) == 1
     assert engine.close()
+
+
+def test_prompts_are_read_on_half_of_the_cores_and_no_fewer(
+    backend: Any, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    torch.set_num_threads(4)
+    both, taken, begin = threading.Barrier(2), [], backend.steps.begin
+
+    def begun(prompts: Any) -> Any:
+        both.wait(WAIT_S)
+        both.wait(WAIT_S)  # both are busy
+        taken.append(torch.get_num_threads())
+        return begin(prompts)
+
+    monkeypatch.setattr(backend.steps, "begin", begun)
+    engine = opened(backend, rows=2)
+    tickets = [engine.submit(Ticket(shown(n), SHORT)) for n in range(2)]
+    for ticket in tickets:
+        assert told(ticket).done
+    assert engine.close()
+    assert sorted(taken) in ([2, 2], [2, 4]), "whoever was first may have been alone"
+
+
+def test_no_more_are_answered_at_once_than_were_asked_for(backend: Any, cores: int) -> None:
+    engine = opened(backend, rows=3)
+    worker: Any = engine.worker
+    seen, ended = set(), threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            seen.add(sum(len(lane.rows) for lane in worker.lanes))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    tickets = [engine.submit(Ticket(shown(n % 4), SHORT)) for n in range(12)]
+    for ticket in tickets:
+        assert told(ticket).done
+    ended.set()
+    watching.join()
+    assert engine.close()
+    assert 1 < max(seen) <= 3
+
+
+def test_what_asks_the_model_by_itself_waits_for_both_and_they_for_it() -> None:
+    alone, inside = threading.Lock(), []
+    joint = Joint(alone)
+
+    def hold() -> None:
+        with joint:
+            inside.append(1)
+            until(lambda: len(inside) == 2)
+
+    with alone:
+        threads = [threading.Thread(target=hold) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        assert not inside
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert len(inside) == 2, "both held it at once"
+    assert alone.acquire(timeout=WAIT_S)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["bitsandbytes.nn.modules", "transformers_modules.their.own", "longrope", "dynamic", ""],
+)
+def test_layers_that_change_while_they_compute_keep_a_model_to_one_lane(kind: str) -> None:
+    import torch
+
+    layer = type("Layer", (torch.nn.Module,), {"__module__": kind or __name__})()
+    layer.rope_type = kind
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), layer)
+    model.device = torch.device("cpu")
+    assert separable(model) == (not kind)
+    model.device = torch.device("meta")
+    assert not separable(model)
 
 
 def test_a_model_that_computes_one_at_a_time_has_one_lane(

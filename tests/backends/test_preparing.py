@@ -225,7 +225,7 @@ def test_prompts_of_one_length_are_read_together(
     until(lambda: gate.held)
     asked = [shown(n, times=1 + n % 2) for n in range(8)]
     tickets = [running.submit(Ticket(talk, SHORT)) for talk in asked]
-    running.worker.lanes[0].most_rows = 5  # type: ignore[attr-defined]
+    running.worker.most_rows = 5  # type: ignore[attr-defined]
     gate.let_all()
     for ticket in (last, *tickets):
         assert not isinstance(list(ticket)[-1], Fault)

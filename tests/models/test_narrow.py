@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import threading
 from typing import Any
 
 import pytest
@@ -16,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from looksay.models import narrow, packed, quantized, sharing
+from looksay.models import narrow, packed, quantized
 from looksay.models.fingerprint import fingerprint
 
 pytestmark = [
@@ -111,63 +107,3 @@ def test_an_activation_goes_into_the_layer_before_it(dtype: str) -> None:
         assert isinstance(block.activation_fn, torch.nn.Identity)
         near = 0.03 * float(before.float().abs().max())
         torch.testing.assert_close(block(x), before, atol=near, rtol=0)
-
-
-def test_a_fault_in_a_piece_is_raised_when_all_have_ended() -> None:
-    done: list[int] = []
-
-    def work(piece: int) -> None:
-        assert torch.is_inference_mode_enabled()
-        if piece == 3:
-            raise ValueError("three")
-        done.append(piece)
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with torch.inference_mode():
-            with pytest.raises(ValueError, match="three"):
-                sharing.share(work, range(8))
-            assert torch.get_num_threads() == 2
-            done.clear()
-            sharing.share(done.append, range(8))
-    finally:
-        torch.set_num_threads(before)
-    assert sorted(done) == list(range(8))
-
-
-def test_a_thread_that_is_born_while_another_computes_alone_takes_as_many_as_others() -> None:
-    counts: list[int] = []
-
-    def born() -> None:
-        with sharing.alone(False):
-            pass
-        sharing.share(lambda _: None, [0])
-        counts.append(torch.get_num_threads())
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        with sharing.alone(True):
-            assert torch.get_num_threads() == 1
-            thread = threading.Thread(target=born)
-            thread.start()
-            thread.join()
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
-        sharing.count()
-    assert counts == [3]
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork there")
-def test_a_forked_process_has_threads_of_its_own() -> None:
-    code = (
-        "import os, torch; torch.set_num_threads(2)\n"
-        "from looksay.models import sharing\n"
-        "sharing.share(lambda _: None, range(4))\n"
-        "pid = os.fork()\n"
-        "sharing.share(lambda _: None, range(4))\n"
-        "os._exit(0) if pid == 0 else os.waitpid(pid, 0)\n"
-    )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)

@@ -18,6 +18,7 @@ sessionStorage.setItem("looksay-reader", reader);
 export const now = { item: null, words: null, since: 0, again: null };
 let ahead = null; // a promise of the item after it
 let busy = false;
+let unknown = 0; // photos of which it was not known, when there was no item, whether they wait
 const trail = []; // items that were shown before, for "Back"
 
 export const who = () => memory.read("who", "") || find("who").value || "?";
@@ -32,7 +33,9 @@ async function following(cursor) {
   const [risk, path, page, occurrence] = cursor ?? [];
   const after = cursor ? { risk, path, page, occurrence } : {};
   const query = new URLSearchParams({ ...filters.wanted(), ...after, reader });
-  const [item] = (await (await call(`api/next?${query}`)).json()).items;
+  const found = await (await call(`api/next?${query}`)).json();
+  const [item] = found.items;
+  unknown = found.stale;
   if (item) picture(item.photo, "large").catch(() => {});
   return item ?? null;
 }
@@ -85,10 +88,10 @@ export async function show(item, done) {
 async function showNothing(done) {
   const how = await refresh();
   put(find("nothing-title"), "nothing_title");
-  if (how) put(find("nothing-text"), ...filters.nothing(how));
+  if (how) put(find("nothing-text"), ...filters.nothing({ ...how, stale: how.stale || unknown }));
   find("nothing-title").focus();
   if (done) announce(...done);
-  if (how?.stale) setTimeout(() => !now.item && !document.querySelector("dialog[open]") && attempt(() => begin()), LOOK_MS);
+  if (unknown || how?.stale) setTimeout(() => !now.item && !document.querySelector("dialog[open]") && attempt(() => begin()), LOOK_MS);
 }
 
 /** Draw how far the review is. */
