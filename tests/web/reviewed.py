@@ -129,6 +129,7 @@ def opened(browser: Any, url: str, faults: bool = False, **options: Any) -> Iter
     page.on("console", lambda said: "Failed to load" in said.text or wrong.append(said.text))
     page.goto(url)
     page.locator("#item:not([hidden]), #nothing:not([hidden]), dialog[open]").first.wait_for()
+    idle(page)
     yield page
     context.close()
     assert not wrong
@@ -140,13 +141,28 @@ def shown(page: Any) -> str:
 
 
 def press(page: Any, key: str, then: str | re.Pattern[str] = "") -> None:
-    """Press a key and wait until something else is said, or until that is said."""
+    """Press a key once the page hears it, and wait until something else is said, or until that is said."""
+    idle(page)
     before = said(page)
     page.keyboard.press(key)
     if then:
         page.locator("#status").get_by_text(then).wait_for(state="attached")
     else:
         wait(page, lambda: said(page) not in ("", before))
+    idle(page)
+
+
+def idle(page: Any) -> None:
+    """Wait until the page has done what it was told, and said what it shows: while it is at that, it hears nothing."""
+    wait(
+        page,
+        lambda: bool(
+            page.evaluate(
+                "!('busy' in document.body.dataset) && "
+                "(document.getElementById('item').hidden || document.getElementById('status').textContent !== '')"
+            )
+        ),
+    )
 
 
 def said(page: Any) -> str:

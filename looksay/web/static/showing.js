@@ -17,7 +17,6 @@ sessionStorage.setItem("looksay-reader", reader);
  * `again`: what is to be done once the server answers. */
 export const now = { item: null, words: null, since: 0, again: null };
 let ahead = null; // a promise of the item after it
-let busy = false;
 let unknown = 0; // photos of which it was not known, when there was no item, whether they wait
 const trail = []; // items that were shown before, for "Back"
 
@@ -133,18 +132,20 @@ export async function begin(done) {
   await show(await following(null), done);
 }
 
-/** Do one thing at a time. What the server did not answer is done first, before anything else. */
+/** Do one thing at a time: what comes meanwhile is not heard, and the pointer says so. What the server did not answer is
+ * done first, before anything else. */
 export async function attempt(work) {
-  if (busy) return;
+  const { dataset } = document.body;
+  if ("busy" in dataset) return;
   const todo = now.again ?? work;
-  busy = true;
+  dataset.busy = "";
   try {
     await todo();
     now.again = null;
   } catch (error) {
     fail(error, todo);
   } finally {
-    busy = false;
+    delete dataset.busy;
   }
 }
 
