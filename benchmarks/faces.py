@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import rates
+from measured import explain
 
 from looksay.errors import UnreadablePhoto
 from looksay.experts.faces import Finder
@@ -59,4 +60,5 @@ def main(data: Path) -> None:
 
 
 if __name__ == "__main__":
+    explain(__doc__)
     main(Path(sys.argv[1]))

@@ -17,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 import rates
+from measured import explain
 
 from looksay.backends.base import LoadOptions
 from looksay.backends.facts import load
@@ -64,4 +65,5 @@ def main(data: Path, every: int = 1) -> None:
 
 
 if __name__ == "__main__":
+    explain(__doc__)
     main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)

@@ -19,7 +19,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from measured import tell
+from measured import explain, tell
 from PIL import Image
 
 from looksay.api import Library
@@ -151,4 +151,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    explain(__doc__)
     main()

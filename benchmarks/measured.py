@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +38,13 @@ def tell(what: str, values: Sequence[float], unit: str = "times", aim: str = "")
     if file := os.environ.get(RESULTS):
         with Path(file).open("a", encoding="utf-8") as out:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def explain(text: str | None) -> None:
+    """For scripts that take plain words: print what they are, and end, where somebody asked for help."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(text)
+        raise SystemExit
 
 
 def spoken(row: dict[str, object]) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from random import Random
 
 import httpx
-from measured import tell
+from measured import explain, tell
 
 FOLDER, LINKS = 1000, 30_000
 """Photos in a folder; names that one file has (ext4 allows 65,000)."""
@@ -270,4 +270,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    explain(__doc__)
     main()

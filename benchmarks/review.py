@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from measured import tell
+from measured import explain, tell
 from PIL import Image
 
 from looksay.api import Library
@@ -181,4 +181,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    explain(__doc__)
     main()

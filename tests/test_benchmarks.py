@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -126,3 +127,15 @@ def test_flop_of_a_step_are_those_of_its_products(script: Any) -> None:
     q = torch.randn(1, 2, 10, 8)
     attention = torch.nn.functional.scaled_dot_product_attention
     assert limits.counted(lambda: attention(q, q, q)) == 2 * (2 * 2 * 10 * 10 * 8)
+
+
+@pytest.mark.parametrize("name", ["library", "million", "review", "kinds", "faces"])
+def test_scripts_that_take_plain_words_say_what_they_are(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", BENCHMARKS / f"{name}.py", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
+    )
+    assert f"python benchmarks/{name}.py" in done.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -16,6 +17,8 @@ OBJECTS_BYTES = 200 << 20
 """Memory in which Ray's processes hand each other what is large: pictures on their way, nothing that stays."""
 STARTS = 3
 """Ray gives its own processes 15 seconds to come up, which may be too few on a busy machine."""
+REACHED_S = 10.0
+"""A cluster's port is open within that time, or there is none."""
 _ANY_ADDRESS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Despite its name it is heard everywhere."""
 _HERE = {
@@ -42,6 +45,8 @@ def started(what: str, replicas: tuple[int, int] | None, *, needs: str = "ray", 
         os.environ |= _HERE | os.environ
         if "RAY_AUTH_MODE" not in os.environ:  # whoever has no token runs no code here
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    else:
+        _answers(os.environ["RAY_ADDRESS"])
     try:
         import ray
 
@@ -63,6 +68,20 @@ def started(what: str, replicas: tuple[int, int] | None, *, needs: str = "ray", 
             if left == 1:
                 raise BackendError(f"Ray could not be started or reached: {error}") from error
     return ray
+
+
+def _answers(address: str) -> None:
+    """Raise BackendError where nobody listens at RAY_ADDRESS: Ray itself would go on trying for minutes."""
+    found = re.fullmatch(r"(?:ray://)?\[?([^\]/]+?)\]?:(\d+)", address)
+    if found is None:  # "auto", and what else Ray knows
+        return
+    try:
+        socket.create_connection((found[1], int(found[2])), timeout=REACHED_S).close()
+    except (OSError, OverflowError) as error:
+        raise BackendError(
+            f"No Ray cluster answers at {address} (RAY_ADDRESS): {error}. Begin one (ray start --head), or take "
+            "RAY_ADDRESS away and one is started on this machine."
+        ) from error
 
 
 def resources(ray: Any) -> list[Mapping[str, float]]:

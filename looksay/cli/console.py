@@ -174,12 +174,7 @@ def print_scan(report: ScanReport, library: Library, *, and_next: bool = True) -
         out.print(
             f"{report.cleared} texts were deleted by hand since they were written; they stay deleted"
         )
-    if report.problems:
-        out.print(f"Unreadable: {len(report.problems)}")
-        for name, reason in report.problems[:20]:
-            err.print(f"  {escape(name)}: {escape(reason)}", style="yellow")
-        if len(report.problems) > 20:
-            err.print(f"  … and {len(report.problems) - 20} more (--json lists all)")
+    tell_unreadable(report.problems)
     if and_next:
         next_step(library)
 
@@ -200,6 +195,17 @@ def next_step(library: Library, found: Status | None = None) -> None:
         review_step(library)
     else:
         out.print("Every photo has alt text.")
+
+
+def tell_unreadable(problems: Sequence[tuple[str, str]]) -> None:
+    """Which photos and pages a scan could not read, and why."""
+    if not problems:
+        return
+    out.print(f"Unreadable: {len(problems)}")
+    for name, reason in problems[:20]:
+        err.print(f"  {escape(name)}: {escape(reason)}", style="yellow")
+    if len(problems) > 20:
+        err.print(f"  … and {len(problems) - 20} more (looksay scan --json lists all)")
 
 
 def review_step(library: Library) -> None:

@@ -141,10 +141,12 @@ def open_library(path: Path, db: Path | None, *, create: bool = False) -> Librar
     return Library(path, db=db, create=create)
 
 
-def scan_first(library: Library, quiet: bool) -> None:
-    """What is on disk now counts, not what was there at the last scan; unchanged files cost next to nothing."""
+def scan_first(library: Library, quiet: bool) -> list[tuple[str, str]]:
+    """What is on disk now counts, not what was there at the last scan; unchanged files cost next to nothing. What could
+    not be read, and why."""
     with console.spinner("Looking for photos", quiet) as tick:
-        library.scan(
+        report = library.scan(
             [library.path],
             progress=lambda done, name: tick(f"Looking for photos: {done} files read, {name}"),
         )
+    return list(report.problems)

@@ -101,7 +101,9 @@ def describe(
         )
     with open_library(path, db, create=True) as library:
         console.tell_new_catalogue(library)
-        scan_first(library, as_json)
+        unreadable = scan_first(library, as_json)
+        if unreadable and as_json:
+            console.print_json({"unreadable": dict(unreadable)}, line=True)
         load = asking.library_options(
             library, allow_remote, concurrency, device, dtype, quantize, trust_remote_code, language
         )
@@ -146,8 +148,9 @@ def describe(
             run = how.combiner(asked)
             failed |= combined.run(run, answers.hear, as_json)
         if not as_json:
+            console.tell_unreadable(unreadable)
             answers.tell(library)
-    if failed:
+    if failed or unreadable:
         raise typer.Exit(1)
 
 

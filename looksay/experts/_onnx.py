@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -114,6 +115,7 @@ class OnnxDetector:
     def __init__(
         self, path: Path, names: Sequence[str] = (), min_score: float = 0.5, threads: int = 0
     ) -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it would note who uses it, and how
         import onnxruntime
 
         if not path.is_file():

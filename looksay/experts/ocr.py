@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -62,6 +63,7 @@ class Reader:
 
     def __init__(self, *, threads: int = 0, korean: bool | None = None) -> None:
         """`threads`: for the recogniser, 0 for all cores. `korean`: None uses tesseract where it is."""
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it would note who uses it, and how
         from rapidocr import RapidOCR
 
         params: dict[str, Any] = {

@@ -9,6 +9,7 @@ import asyncio
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -208,6 +209,18 @@ def test_a_ray_that_was_imported_before_is_not_opened_to_the_network(
     monkeypatch.setitem(sys.modules, "ray", object())
     with pytest.raises(BackendError, match="loopback"):
         _ray.started("a test", (2, 2))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "127.0.0.1:{}0000"])
+def test_a_cluster_that_is_not_there_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        there = address.format(taken.getsockname()[1])
+        monkeypatch.setenv("RAY_ADDRESS", there)
+        with pytest.raises(BackendError, match=rf"No Ray cluster answers at {there} \(RAY_ADDRESS"):
+            _ray.started("a test", (2, 2))
 
 
 # -- with Ray

@@ -153,7 +153,12 @@ def test_one_bad_photo_never_stops_the_run(tmp_path: Path) -> None:
     assert "Unreadable: 2" in scanned.stdout
     assert "empty (0 bytes)" in scanned.stderr
     described = looksay("describe", tmp_path, "-m", "echo")
-    assert (described.returncode, "described 1" in described.stdout) == (0, True)
+    assert (described.returncode, "described 1" in described.stdout) == (1, True)
+    assert "Unreadable: 2" in described.stdout, "who describes at once never sees the scan's words"
+    assert "empty (0 bytes)" in described.stderr
+    first, *_, last = looksay("describe", tmp_path, "-m", "echo", "--json").stdout.splitlines()
+    assert set(json.loads(first)["unreadable"]) == {"bad.jpg", "empty.png"}
+    assert json.loads(last)["summary"]["present"] == 1
 
 
 @pytest.mark.skipif(

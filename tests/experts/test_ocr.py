@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -245,3 +247,13 @@ def test_the_expert_hands_over_lines_that_may_be_quoted_in_shares_of_the_picture
     assert doubted.fingerprint != expert.fingerprint
     with pytest.raises(InputError, match="ocr has no models"):
         load("ocr:tesseract")
+
+
+def test_nothing_is_noted_of_who_uses_it(tmp_path: Path) -> None:
+    """onnxruntime keeps an identifier of the device and what was done, where nobody forbids it."""
+    need(find_spec("rapidocr"), 'rapidocr is not installed: pip install ".[facts]"')
+    code = "from looksay.experts.ocr import Reader; Reader(threads=1, korean=False)"
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    rest = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=rest | home, check=True)
+    assert not list(tmp_path.rglob("*onnxruntime*"))
