@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,8 @@ def shared_data() -> Path:
     return SHARED / "data"
 
 
-@pytest.fixture
-def cores() -> Iterator[int]:
+@contextmanager
+def two_threads() -> Iterator[int]:
     """Torch takes two threads, whatever there is."""
     import torch
 
@@ -74,6 +75,12 @@ def cores() -> Iterator[int]:
     yield 2
     torch.set_num_threads(before)
     sharing.count()
+
+
+@pytest.fixture
+def cores() -> Iterator[int]:
+    with two_threads() as number:
+        yield number
 
 
 @pytest.fixture(scope="module")

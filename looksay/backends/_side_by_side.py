@@ -113,7 +113,7 @@ class SideBySide:
 
     def share(self) -> int:
         """So many cores a lane takes now: its part, among those that have something to do."""
-        return max(1, self.cores // max(1, sum(lane.busy for lane in self.lanes)))
+        return max(1, self.cores // max(1, sum(bool(lane.tickets) for lane in self.lanes)))
 
     def fits(self, ticket: Ticket, lane: Lane) -> bool:
         """Whether a lane may take a ticket now: as many as are to be answered at once, in as much memory."""
@@ -135,7 +135,6 @@ class Lane:
         self.rows: list[Row] = []
         self.new: list[Ticket] = []
         """Those that are being read."""
-        self.busy = False
 
     @property
     def tickets(self) -> list[Ticket]:
@@ -151,7 +150,6 @@ class Lane:
                     self._turn(engine, slots)
             except Exception as error:
                 self._broken(engine, slots, error)
-            self.busy = bool(self.rows)
             if not self.rows:
                 slots = self.steps.slots()
 
@@ -159,7 +157,6 @@ class Lane:
         """Until there is something to do."""
         if not self.rows and (first := engine.next(fits=self._fits)):
             self.new = [first]
-        self.busy = bool(self.tickets)
 
     def _turn(self, engine: Engine, slots: Any) -> None:
         """Read what fits, and write one word of each."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import two_threads
 from engines import WAIT_S, Gate, alone, ask, saved, shown, talks, told, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,17 +107,9 @@ def test_answers_are_those_alone(lanes_backend: Any, order: list[int], rows: int
 
 @pytest.fixture(scope="module")
 def lanes_backend(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    import torch
-
-    from looksay.models import sharing
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    sharing.count()
-    backend = load(f"local:{saved(tmp_path_factory.mktemp('lanes') / 'talker')}")
-    yield backend, [alone(backend, talk, SHORT).text for talk in talks()]
-    torch.set_num_threads(before)
-    sharing.count()
+    with two_threads():
+        backend = load(f"local:{saved(tmp_path_factory.mktemp('lanes') / 'talker')}")
+        yield backend, [alone(backend, talk, SHORT).text for talk in talks()]
 
 
 def test_a_step_that_fails_in_one_is_no_matter_of_the_other(
@@ -198,7 +191,7 @@ def test_no_more_are_answered_at_once_than_were_asked_for(backend: Any, cores: i
 
     def watch() -> None:
         while not ended.is_set():
-            seen.add(sum(len(lane.rows) for lane in worker.lanes))
+            seen.add(len(worker.rows))
 
     watching = threading.Thread(target=watch)
     watching.start()

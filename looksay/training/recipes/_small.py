@@ -290,6 +290,11 @@ def seeing(name: str) -> SmallTower:
     return found
 
 
+def eyes_first(name: str, seed: int) -> list[Stage]:
+    """What trains the tower that `seeing` gives of that size; nothing where it sees already."""
+    return [] if name == "mini" else [tower_stage(seed)]
+
+
 def text_oracle(model: Any, scenes: int = 200, least: float = 0.9) -> None:
     """Raise TrainingError where the language model, given scenes as lists, names less than `least` of
     their groups: one that cannot read from text cannot read from a tower, whatever stands between."""

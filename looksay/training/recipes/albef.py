@@ -53,7 +53,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Albef, list[Stage]]:
         alpha_steps=500,
         decay=0.99,
     )
-    before = [] if size == "mini" else [_small.tower_stage(seed)]
+    before = _small.eyes_first(size, seed)
     learning: dict[str, Any] = {"examples_per_batch": BATCH, **_small.PAIRS}
     return model, [
         *before,

@@ -61,7 +61,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Blip, list[Stage]]:
     The paper trains its tower as well; this one was not made of attention and learned from stronger labels than
     captions are. The prompt is left out: captions of scenes have forms of their own.
     """
-    before = [] if size == "mini" else [_small.tower_stage(seed)]
+    before = _small.eyes_first(size, seed)
     return model(size, seed), [*before, *joining(seed)]
 
 

@@ -72,7 +72,7 @@ def scenes(
     if language not in kinds:
         raise UnknownName("kind of language model", language, kinds)
     model = over(tower, kinds[language](size, tokenizer), tokenizer, size)
-    before = [] if size == "mini" else [_small.tower_stage(seed)]
+    before = _small.eyes_first(size, seed)
     before.append(_small.language_stage(seed))
     stages = joining(seed, first_stage=first_stage, itg=itg)
     return model, [*before, *stages]

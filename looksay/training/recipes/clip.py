@@ -40,7 +40,7 @@ def scenes(size: str = "mini", seed: int = 0, loss: Loss = "softmax") -> tuple[C
     tokenizer = _small.tokenizer()
     tower, text = _small.seeing(size), _text(size, tokenizer)
     heads = Heads(tower.width, text.width, 256, loss, pool=1024)
-    before = [] if size == "mini" else [_small.tower_stage(seed)]
+    before = _small.eyes_first(size, seed)
     return Clip(tower, text, heads, tokenizer), [*before, pairs_stage(seed)]
 
 

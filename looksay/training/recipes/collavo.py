@@ -54,7 +54,7 @@ def scenes(
     torch.manual_seed(seed)
     tokenizer, tower = _small.tokenizer(), _small.seeing(size)
     model = over(tower, _small.language(size, tokenizer), tokenizer, crayon=crayon)
-    before = [] if size == "mini" else [_small.tower_stage(seed)]
+    before = _small.eyes_first(size, seed)
     after = joining(seed, crayon=crayon, adapters=adapters, experts=experts)
     return model, [*before, _small.language_stage(seed), *after]
 

@@ -69,7 +69,7 @@ def scenes(size: str = "mini", seed: int = 0, gated: bool = True) -> tuple[Flami
     tokenizer = _small.tokenizer()
     tower, language = _small.seeing(size), _small.language(size, tokenizer)
     model = over(tower, language, tokenizer, size, gated)
-    stages = [] if size == "mini" else [_small.tower_stage(seed)]
+    stages = _small.eyes_first(size, seed)
     return model, [*stages, _small.language_stage(seed), flamingo_stage(seed)]
 
 

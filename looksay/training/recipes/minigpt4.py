@@ -42,7 +42,7 @@ def scenes(
     tokenizer, tower = _small.tokenizer(), _small.seeing(size)
     language = _small.language(size, tokenizer)
     model = over(tower, language, tokenizer, size, kind=kind)
-    before = [] if size == "mini" else [_small.tower_stage(seed)]
+    before = _small.eyes_first(size, seed)
     return model, [*before, _small.language_stage(seed), *joining(seed, kind=kind)]
 
 

@@ -58,7 +58,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[Pali, list[Stage]]:
     tokenizer.chat_template = READ_AND_WRITE
     tower, language = _small.seeing(size), _small.seq2seq(size, tokenizer)
     model = Pali(tower, Linear(tower.width, language.width), language, tokenizer)
-    fresh = [] if size == "mini" else [_small.tower_stage(seed)]
+    fresh = _small.eyes_first(size, seed)
     curriculum: Curriculum = {"sign_share": 0.3, "invented": 0.5}
     lists = talks.read(seed + 1, mix={"listing": 1.0}, **curriculum)
     translations = languages.read(seed + 5, mix=languages.TRANSLATE, **curriculum)

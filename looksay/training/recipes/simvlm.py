@@ -77,7 +77,7 @@ def scenes(size: str = "mini", seed: int = 0) -> tuple[SimVlm, list[Stage]]:
         chosen.hidden,
         attention="eager",
     )
-    before = [] if size == "mini" else [_small.tower_stage(seed)]
+    before = _small.eyes_first(size, seed)
     told = talks.read(seed + 1, mix={"description": 0.6, "caption": 0.4}, **_small.SHOWN)
     asked = talks.read(seed + 2, mix={"question": 1.0}, **_small.SHOWN)
     texts = talks.read(seed + 3, mix={"listing": 1.0}, **_small.SHOWN)
