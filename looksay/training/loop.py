@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import math
 import time
@@ -128,6 +129,8 @@ def train(
                 facts = {"origin": run.origin, "seconds": run.seconds, "seed": seed}
                 state.finish(run.out, run.plan, facts)
         run.accelerator.wait_for_everyone()
+        if run.world > 1:
+            atexit.register(sharding.part)
         return model.eval()
 
 

@@ -10,6 +10,7 @@ its layers would wait for ever.
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -131,6 +132,17 @@ def split_state(state: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any
 def clip(parameters: list[nn.Parameter], limit: float) -> Tensor:
     """Scale gradients, sharded or not, to a norm of at most `limit`; returns the norm before."""
     return _full(nn.utils.clip_grad_norm_(parameters, limit))
+
+
+def part() -> None:
+    """Leave the other processes, for the end of a process whose work is done.
+
+    Gloo's threads let go of tensors late, which takes Python's lock; one that does so while Python ends
+    aborts the process. So what holds the group goes first, and its threads are waited for here.
+    """
+    gc.collect()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _full(value: Any) -> Tensor:

@@ -129,7 +129,7 @@ from models.tiny import tiny_llava
 from training.trained import Pictures, stages
 from looksay.models.batching import pad
 from looksay.training import optim
-from looksay.training.sharding import Shards, clip, split_state, whole_state
+from looksay.training.sharding import Shards, clip, part, split_state, whole_state
 
 dist.init_process_group("gloo")
 model = tiny_llava(language="qwen2")
@@ -162,7 +162,8 @@ if dist.get_rank() == 0:
     wholes = sum(v.numel() for s in state["state"].values() for k, v in s.items() if k != "step")
     json.dump([total, held, learned, grads, sum(states), wholes, before, after, same, tied], open(sys.argv[1], "w"))
 dist.barrier()
-dist.destroy_process_group()
+del shards, optimizer, learning, every, model
+part()
 """
 
 
