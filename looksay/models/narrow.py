@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,10 @@ from torch.nn import functional as F
 
 from looksay.models.fingerprint import samples
 from looksay.models.quantized import rounded
-from looksay.models.sharing import alone, share
+from looksay.models.sharing import alone, count, share
 
 ROWS = 256
-"""So many at once: what lies between is in float32, and is to stay in a core's own memory."""
+"""So many at once: what lies between is in float32, and is to stay near a core."""
 FEW = 1 << 17
 """Numbers that one thread rounds in less time than another one takes to wake."""
 MIDDLE = 128
@@ -43,7 +43,70 @@ AFTER: dict[After, Callable[[Tensor], Tensor]] = {
     ("gelu", "tanh"): _gelu_by_tanh,
     ("swish", ""): lambda x: F.silu(x, inplace=True),
     ("relu", ""): lambda x: x.relu_(),
+    ("quick_gelu", ""): lambda x: x.mul_((x * 1.702).sigmoid_()),
 }
+TOGETHER = (("q_proj", "k_proj", "v_proj"), ("query", "key", "value"), ("q", "k", "v"))
+"""Names of layers that are given the same."""
+
+
+class Codes(NamedTuple):
+    """Rows in 8 bits."""
+
+    codes_NI: Tensor
+    """Without a sign."""
+    scales_N1: Tensor
+    """In float32."""
+
+    @staticmethod
+    def room(rows: int, width: int) -> Codes:
+        return Codes(torch.empty(rows, width, dtype=torch.uint8), torch.empty(rows, 1))
+
+    def some(self, rows: slice) -> Codes:
+        """Some of the rows, at the same place in memory."""
+        return Codes(self.codes_NI[rows], self.scales_N1[rows])
+
+    def take(self, given_NI: Tensor) -> None:
+        """Codes of all rows."""
+        with alone(given_NI.numel() <= FEW):
+            self.round(given_NI.to(torch.float32, copy=True), largest(given_NI))
+
+    def round(self, wide_NI: Tensor, largest_N1: Tensor) -> None:
+        """The same from numbers in float32 that nobody needs afterwards."""
+        self.codes_NI.view(torch.int8).copy_(wide_NI.mul_(127 / largest_N1).round_())
+        self.codes_NI.bitwise_xor_(MIDDLE)  # the other sign bit is a shift by 128
+        torch.div(largest_N1, 127, out=self.scales_N1)
+
+
+def largest(given_NI: Tensor) -> Tensor:
+    """The largest absolute number of each row, N1 in float32; of nothing but zeros a very small one."""
+    kind, size = _BITS[given_NI.element_size()]
+    # Without their sign, numbers are ordered as the whole numbers are that have the same bits.
+    found = given_NI.view(kind).bitwise_and(size).amax(1, keepdim=True).view(given_NI.dtype)
+    return found.float().clamp_(min=1e-30)
+
+
+_BITS = {
+    size: (kind, torch.iinfo(kind).max)
+    for size, kind in ((2, torch.int16), (4, torch.int32), (8, torch.int64))
+}
+
+
+class _Kept:
+    """Codes of what several layers are given, and which of them have not asked for it."""
+
+    def __init__(self, codes: Codes, waiting: set[int]) -> None:
+        self.codes, self.waiting = codes, waiting
+
+
+def pieces(rows: int) -> list[slice]:
+    """Rows for one thread each, not too many to multiply at once."""
+    size = max(1, min(ROWS, -(-rows // count())) if rows > ROWS // 4 else rows)
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def learns(x: Tensor) -> bool:
+    """Whether gradients are wanted."""
+    return bool(torch.is_grad_enabled() and x.requires_grad)
 
 
 class Narrow(nn.Module):
@@ -56,6 +119,8 @@ class Narrow(nn.Module):
         super().__init__()
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.after: After = ("none", "")
+        self.beside: frozenset[int] = frozenset()
+        """Layers that are given the same (`together`)."""
         codes_OI, scales_O = rounded(layer.weight.detach())
         # So that weights can still be told apart by `fingerprint`.
         self.samples: Tensor
@@ -86,30 +151,44 @@ class Narrow(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, I) to (…, O)."""
-        if torch.is_grad_enabled() and x.requires_grad:
+        if learns(x):
             bias = None if self.bias is None else self.bias.to(x.dtype)
             return AFTER[self.after](F.linear(x, self.weight.to(x.dtype), bias))
-        rows_NI = x.reshape(-1, self.in_features)
-        found_NO = x.new_empty(len(rows_NI), self.out_features)
-        share(self._some, list(zip(rows_NI.split(ROWS), found_NO.split(ROWS), strict=True)))
+        codes = self._given(x)
+        found_NO = x.new_empty(len(codes.codes_NI), self.out_features)
+        share(lambda rows: self.answer(codes.some(rows), found_NO[rows]), pieces(len(found_NO)))
         return found_NO.reshape(*x.shape[:-1], self.out_features)
 
-    def _some(self, rows: tuple[Tensor, Tensor]) -> None:
-        """Some rows NI, and where their answers NO go."""
-        given_NI, found_NO = rows
-        few = max(given_NI.numel(), found_NO.numel()) <= FEW
-        with alone(few):
-            wide_NI = given_NI.to(torch.float32, copy=True)
-            largest_N1 = wide_NI.abs().amax(1, keepdim=True).clamp_(min=1e-30)
-            codes_NI = wide_NI.mul_(127 / largest_N1).round_().to(torch.int8)
-            # The other sign bit is a shift by 128.
-            shifted_NI = codes_NI.view(torch.uint8).bitwise_xor_(MIDDLE)
-        wide_NO = _product(shifted_NI, self._codes, self._scales_O)
-        with alone(few):
-            wide_NO.mul_(largest_N1 / 127)
-            if self.bias is not None:
-                wide_NO.add_(self.bias)
-            found_NO.copy_(AFTER[self.after](wide_NO))
+    def _given(self, x: Tensor) -> Codes:
+        """Codes of inputs. The first of layers beside each other finds them for those that are given the same."""
+        kept = getattr(x, "_codes", None)
+        if kept is not None and id(self) in kept.waiting:
+            kept.waiting.discard(id(self))  # a second time the numbers may be others
+            found: Codes = kept.codes
+            return found
+        rows_NI = x.reshape(-1, self.in_features)
+        codes = Codes.room(len(rows_NI), self.in_features)
+        share(lambda rows: codes.some(rows).take(rows_NI[rows]), pieces(len(rows_NI)))
+        if self.beside:
+            x._codes = _Kept(codes, set(self.beside))
+        return codes
+
+    def answer(self, codes: Codes, found_NO: Tensor) -> None:
+        """What the layer makes of codes, in the precision of where it goes."""
+        wide_NO = self.product(codes)
+        with alone(wide_NO.numel() <= FEW):
+            found_NO.copy_(self.followed_by(wide_NO, codes.scales_N1))
+
+    def product(self, codes: Codes) -> Tensor:
+        """NO in float32, without the scales of rows."""
+        return _product(codes.codes_NI, self._codes, self._scales_O)
+
+    def followed_by(self, wide_NO: Tensor, scales_N1: Tensor) -> Tensor:
+        """A product with all that follows it, in its place."""
+        wide_NO.mul_(scales_N1)
+        if self.bias is not None:
+            wide_NO.add_(self.bias)
+        return AFTER[self.after](wide_NO)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
@@ -121,6 +200,16 @@ def _product(codes_NI: Tensor, codes_OI: Tensor, scales_O: Tensor) -> Tensor:
         codes_NI, 1.0, MIDDLE, codes_OI, scales_O, zeros_O, None, 1.0, 0, torch.float32, "none", [], ""
     )  # fmt: skip
     return found
+
+
+def together(model: nn.Module) -> None:
+    """Have layers in 8 bits that are given the same find its codes once."""
+    for module in model.modules():
+        for names in TOGETHER:
+            layers = [getattr(module, name, None) for name in names]
+            alike = [one for one in layers if isinstance(one, Narrow)]
+            for layer in alike:
+                layer.beside = frozenset(id(one) for one in alike if one is not layer)
 
 
 @cache

@@ -8,17 +8,17 @@ float32, before they are rounded; by itself it takes several times as long as th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from looksay.models import attending
+from looksay.models import attending, narrow_blocks
 from looksay.models.fingerprint import samples
 from looksay.models.mapped import let_go, shared
-from looksay.models.narrow import After, Narrow
+from looksay.models.narrow import AFTER, After, Narrow, together
 
 _AFTER: dict[After, Callable[[Tensor], Tensor]] = {
     ("gelu", "none"): F.gelu,
@@ -27,7 +27,8 @@ _AFTER: dict[After, Callable[[Tensor], Tensor]] = {
     ("relu", ""): F.relu,
 }
 """What can follow a product, by oneDNN's name and its variant."""
-_BLOCKS = (("fc1", "activation_fn", "fc2"), ("gate_proj", "act_fn", "down_proj"))
+Names = tuple[str, str, str]
+_BLOCKS: tuple[Names, ...] = (("fc1", "activation_fn", "fc2"), ("gate_proj", "act_fn", "down_proj"))
 """Names in feed-forward blocks: the layer before the activation, the activation, the layer after it."""
 _CLOSE = 0.03
 """Of the largest output: two ways to round in bfloat16 differ by less."""
@@ -84,12 +85,14 @@ def ready(model: nn.Module) -> None:
 
 
 def pack(model: nn.Module) -> int:
-    """Replace the linear layers of a model that are in bfloat16 on a CPU, and put activations into these and into
-    those in 8 bits; how many. Layers that share their weights (with an embedding, say) and output layers stay."""
+    """Replace the linear layers of a model that are in bfloat16 on a CPU, and put activations into these; blocks of layers
+    in 8 bits become one; how many layers and blocks changed. Layers that share their weights (with an embedding, say) and
+    output layers stay."""
     kept = _kept(model)
     found = 0
-    for block in list(_blocks(model)):
-        found += _fuse(block, kept)
+    for name, names in list(_blocks(model)):
+        found += _fuse(model, name, names, kept)
+    together(model)
     if not supported():
         return found
     for module in list(model.modules()):
@@ -117,23 +120,24 @@ def _kept(model: nn.Module) -> set[int]:
     return shared(model) | set(heads)
 
 
-def _blocks(model: nn.Module) -> Iterator[tuple[nn.Module, tuple[str, str, str]]]:
-    for module in model.modules():
+def _blocks(model: nn.Module) -> Iterator[tuple[str, Names]]:
+    """Feed-forward blocks by their names in the model."""
+    for name, block in model.named_modules():
         for names in _BLOCKS:
-            if not all(hasattr(module, name) for name in names):
+            if not all(hasattr(block, one) for one in names):
                 continue
-            layer = getattr(module, names[0])
+            layer = getattr(block, names[0])
             if isinstance(layer, Narrow) or (supported() and _packable(layer)):
-                yield module, names
+                yield name, names
 
 
 @torch.inference_mode()
-def _fuse(found: tuple[nn.Module, tuple[str, str, str]], kept: set[int]) -> int:
+def _fuse(model: nn.Module, name: str, names: Names, kept: set[int]) -> int:
     """Put a block's activation into the layer before it, if the block says the same afterwards; how many (0 or 1)."""
-    block, (first, activation, _) = found
+    block, (first, activation, _) = model.get_submodule(name), names
     layer, act = getattr(block, first), getattr(block, activation)
     narrow = isinstance(layer, Narrow)
-    after = _named(act)
+    after = _named(act, AFTER if narrow else _AFTER)
     if after is None or (not narrow and layer.weight.data_ptr() in kept):
         return 0
     chance = torch.Generator().manual_seed(0)
@@ -143,26 +147,37 @@ def _fuse(found: tuple[nn.Module, tuple[str, str, str]], kept: set[int]) -> int:
         before = block(probe_NI)
     except Exception:  # a block that takes more than what passes through
         return 0
-    setattr(block, first, layer.followed(after) if narrow else Packed(layer, after))
+
+    def same(new: nn.Module) -> bool:
+        now = new(probe_NI)
+        return bool(
+            (now.float() - before.float()).abs().max() <= _CLOSE * before.float().abs().max()
+        )
+
+    if narrow:
+        one = narrow_blocks.of(block, names, after)
+        if one is None or not name or not same(one):
+            return 0
+        model.set_submodule(name, one)
+        return 1
+    setattr(block, first, Packed(layer, after))
     setattr(block, activation, nn.Identity())
-    now = block(probe_NI)
-    if (now.float() - before.float()).abs().max() > _CLOSE * before.float().abs().max():
+    if not same(block):
         setattr(block, first, layer)
         setattr(block, activation, act)
         return 0
-    if not narrow:
-        let_go(layer.weight)
+    let_go(layer.weight)
     return 1
 
 
-def _named(act: Any) -> tuple[str, str] | None:
-    """What an activation is, by what it does."""
+def _named(act: Any, known: Mapping[After, Callable[[Tensor], Tensor]]) -> After | None:
+    """Which of them an activation is, by what it does."""
     at = torch.linspace(-6, 6, 97)
     try:
         found = act(at)
     except Exception:
         return None
-    for name, function in _AFTER.items():
-        if torch.allclose(found, function(at), atol=1e-5):
+    for name, function in known.items():
+        if torch.allclose(found, function(at.clone()), atol=1e-5):
             return name
     return None

@@ -88,22 +88,41 @@ def test_models_of_other_weights_have_other_fingerprints() -> None:
 @pytest.mark.parametrize("after", narrow.AFTER)
 def test_what_follows_is_what_its_name_says(after: Any) -> None:
     x = torch.linspace(-9, 9, 400)
-    plain = packed._AFTER.get(after, lambda one: one)(x.double())
+    also = {("quick_gelu", ""): lambda one: one * torch.sigmoid(1.702 * one)}
+    plain = (packed._AFTER | also).get(after, lambda one: one)(x.double())
     torch.testing.assert_close(narrow.AFTER[after](x.clone()).double(), plain, atol=2e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_an_activation_goes_into_the_layer_before_it(dtype: str) -> None:
-    from models.test_packed import Block
+class Attending(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.q_proj, self.k_proj, self.v_proj = (linear(16, 8, seed) for seed in range(3))
 
-    torch.manual_seed(1)
-    block = Block(torch.nn.GELU(approximate="tanh")).to(getattr(torch, dtype))
-    quantized.swap(block, narrow.Narrow, lambda _: True)
-    x = torch.randn(40, 64).to(getattr(torch, dtype))
+    def forward(self, x: Any, other: Any = None) -> Any:
+        other = x if other is None else other
+        return torch.cat([self.q_proj(x), self.k_proj(other), self.v_proj(other)], -1)
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_layers_beside_each_other_say_the_same_with_codes_found_once(
+    crossed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, rounds = Attending(), []
+    quantized.swap(model, narrow.Narrow, lambda _: True)
+    take = narrow.Codes.take
+    monkeypatch.setattr(
+        narrow.Codes, "take", lambda self, given: (rounds.append(1), take(self, given))[1]
+    )
+    x, other = torch.randn(5, 16), torch.randn(7, 16)
+    given = (x, other[:5].clone()) if crossed else (x,)
     with torch.inference_mode():
-        before = block(x)
-        assert packed.pack(block) == 1
-        assert block.fc1.after == ("gelu", "tanh")
-        assert isinstance(block.activation_fn, torch.nn.Identity)
-        near = 0.03 * float(before.float().abs().max())
-        torch.testing.assert_close(block(x), before, atol=near, rtol=0)
+        apart = model(*given)
+        assert len(rounds) == 3
+        narrow.together(model)
+        rounds.clear()
+        assert torch.equal(model(*given), apart)
+        assert len(rounds) == 1 + crossed
+        x.mul_(-3).add_(1)  # the same tensor, other numbers
+        again = model(*given)
+        assert torch.equal(again, model(*(one.clone() for one in given)))
+        assert not torch.equal(again, apart)
