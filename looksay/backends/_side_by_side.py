@@ -31,6 +31,8 @@ PROMPT_PLACES = 512
 """Places of new prompts that are read between two words of the others: a longer one is read alone. So many times more
 where there are no others."""
 NOBODY = 8
+GIVEN_BACK_S = 2.0
+"""Between two times that memory is given back which was freed."""
 
 
 @dataclass(eq=False)
@@ -135,6 +137,7 @@ class Lane:
         self.rows: list[Row] = []
         self.new: list[Ticket] = []
         """Those that are being read."""
+        self.given_back = time.monotonic()
 
     @property
     def tickets(self) -> list[Ticket]:
@@ -191,6 +194,14 @@ class Lane:
             with sharing.limited(self.worker.share()):
                 self._begin(engine, slots, some)
             self.new = self.new[len(some) :]
+            self._give_back()
+
+    def _give_back(self) -> None:
+        from looksay.models.mapped import give_back
+
+        if time.monotonic() - self.given_back > GIVEN_BACK_S:
+            give_back()
+            self.given_back = time.monotonic()
 
     def _fits(self, ticket: Ticket) -> bool:
         return self.worker.fits(ticket, self)
@@ -217,8 +228,10 @@ class Lane:
             for ticket in tickets:
                 self._begin(engine, slots, [ticket])
             return
-        if no_memory and self.rows:
-            self.worker.most_rows = len(self.worker.rows)
+        if no_memory and (others := len(self.worker.rows)):
+            self.worker.most_rows = others  # with one less there is room
+            engine.back(tickets[0])
+            return
         engine.left(tickets[0], Fault(fault))
 
     def _join(
@@ -250,9 +263,13 @@ class Lane:
         """A step failed: where memory ran out, the youngest makes room for the others; else all are told."""
         if _device.out_of_memory(error) and len(self.rows) > 1:
             self.worker.most_rows = len(self.worker.rows) - 1
-            row = self.rows[-1]
+            ticket = self.rows[-1].ticket
             self._leave(slots, len(self.rows) - 1)
-            engine.left(row.ticket, Fault(_device.reason(error)))
+            if ticket.whole:  # nobody has heard a word of it
+                self.worker.check(ticket)
+                engine.back(ticket)
+            else:
+                engine.left(ticket, Fault(_device.reason(error)))
             return
         broken, self.rows, self.new = self.tickets, [], []
         for ticket in broken:
@@ -268,7 +285,7 @@ class Lane:
                 ended.append((at, False))
                 engine.left(row.ticket, Fault(_device.reason(error)))
         for at, whole in reversed(ended):
-            if whole:
+            if whole and not self.rows[at].ticket.whole:
                 self._remember(slots, at)
             self._leave(slots, at)
 

@@ -72,6 +72,12 @@ class Line:
             self._waiting[ticket.client] = own
         return ticket
 
+    def back(self, ticket: Ticket) -> None:
+        """One that was taken is the next again."""
+        own = self._waiting.pop(ticket.client, deque())
+        own.appendleft(ticket)
+        self._waiting = {ticket.client: own, **self._waiting}
+
     def drop(self, gone: Callable[[Ticket], bool]) -> list[Ticket]:
         """Remove those who are gone, and return them."""
         found = [ticket for own in self._waiting.values() for ticket in own if gone(ticket)]
@@ -198,6 +204,13 @@ class Engine:
             if not ticket.cancelled:
                 self.faults += 1
                 ticket.give(too_late(ticket))
+
+    def back(self, ticket: Ticket) -> None:
+        """For workers: nothing came of a ticket, which has its turn again once it fits."""
+        with self.ready:
+            self.running -= 1
+            self.line.back(ticket)
+            self.ready.notify_all()
 
     def left(self, ticket: Ticket, event: Done | Fault | None) -> None:
         """For workers: a ticket is done with (None: its client is gone)."""

@@ -43,8 +43,10 @@ class Bench:
         self.gate = Gate(self.steps, monkeypatch)
         self.engine = open_engine(backend, rows=rows)
 
-    def submit(self, talk: Conversation, options: Options = SOME, client: str = "") -> Ticket:
-        return self.engine.submit(Ticket(talk, options, client))
+    def submit(
+        self, talk: Conversation, options: Options = SOME, client: str = "", **more: Any
+    ) -> Ticket:
+        return self.engine.submit(Ticket(talk, options, client, **more))
 
     @property
     def batch(self) -> list[Any]:
@@ -258,9 +260,36 @@ def test_no_memory_for_a_prompt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
     bench.still_works()
 
 
-def test_no_memory_for_a_step(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one who came last makes room; the others' answers are what they would have been."""
-    tickets = [bench.submit(shown(n)) for n in range(3)]
+def test_a_prompt_without_memory_has_its_turn_once_others_are_done(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, tries = bench.steps.begin, []
+
+    def short(prompts: Any) -> Any:
+        if any(prompt.length > 100 for prompt in prompts):
+            tries.append(len(bench.batch))
+            if bench.batch:
+                raise MemoryError("no memory")
+        return begin(prompts)
+
+    monkeypatch.setattr(bench.steps, "begin", short)
+    first = bench.submit(shown(1))
+    bench.rows(1)
+    large, after = bench.submit(shown(2, times=30)), bench.submit(shown(2))
+    bench.gate.let_all()
+    for ticket, talk in ((first, shown(1)), (large, shown(2, times=30)), (after, shown(2))):
+        assert told(ticket).text == alone(bench.backend, talk, SOME).text
+    # Beside others that are read with it, by itself, and not again and again while there is no memory.
+    assert tries in ([1, 0], [1, 1, 0])
+    load = bench.engine.load()
+    assert (load.running, load.answered, load.faults) == (0, 3, 0)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_no_memory_for_a_step(bench: Bench, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    """The one who came last makes room, and is asked again where nobody heard of it; the others' answers are what they
+    would have been."""
+    tickets = [bench.submit(shown(n), whole=whole) for n in range(3)]
     bench.rows(3)
     bench.gate.let(2)
     until(lambda: bench.gate.held)
@@ -280,9 +309,10 @@ def test_no_memory_for_a_step(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> 
         until(lambda: not faults and bench.gate.held)
     bench.gate.let_all()
     results = [told(ticket) for ticket in tickets]
-    assert sum(isinstance(one.end, Fault) for one in results) == 1
-    assert "out of memory" in results[2].fault.why
-    for n in range(2):
+    assert sum(isinstance(one.end, Fault) for one in results) == (not whole)
+    if not whole:
+        assert "out of memory" in results[2].fault.why
+    for n in range(2 + whole):
         assert results[n].text == alone(bench.backend, shown(n), SOME).text
 
 
