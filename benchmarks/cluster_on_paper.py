@@ -128,11 +128,18 @@ def told(cluster: Cluster) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     usual = Cluster()
-    parser.add_argument("--photos", type=int, default=usual.photos)
-    parser.add_argument("--gpus", type=int, default=usual.gpus)
+    parser.add_argument("--photos", type=at_least_one, default=usual.photos)
+    parser.add_argument("--gpus", type=at_least_one, default=usual.gpus)
     parser.add_argument("--writer", type=float, default=usual.writer_per_s)
     given = parser.parse_args()
     print(told(Cluster(given.photos, given.gpus, writer_per_s=given.writer)), end="")
+
+
+def at_least_one(words: str) -> int:
+    found = int(words)
+    if found < 1:
+        raise argparse.ArgumentTypeError(f"{words}: expected at least 1")
+    return found
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ def started(what: str, replicas: tuple[int, int] | None, *, needs: str = "ray", 
         os.environ |= _HERE | os.environ
         if "RAY_AUTH_MODE" not in os.environ:  # whoever has no token runs no code here
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        _fit_here(replicas)
     else:
         _answers(os.environ["RAY_ADDRESS"])
     try:
@@ -68,6 +69,17 @@ def started(what: str, replicas: tuple[int, int] | None, *, needs: str = "ray", 
             if left == 1:
                 raise BackendError(f"Ray could not be started or reached: {error}") from error
     return ray
+
+
+def _fit_here(replicas: tuple[int, int] | None) -> None:
+    """Raise InputError for more replicas than this machine has cores (or two): each holds the whole model, and they would
+    only wait for one another."""
+    cores = os.cpu_count() or 1
+    if replicas is not None and replicas[1] > max(2, cores):
+        raise InputError(
+            f"--replicas {replicas[1]}: this machine has {cores} cores, and each replica holds the model by itself. "
+            f"Type --replicas {cores}, or name a cluster in RAY_ADDRESS."
+        )
 
 
 def _answers(address: str) -> None:
@@ -120,5 +132,14 @@ def replicas_of(words: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d+)(?:-(\d+))?", words.strip())
     least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
     if not 1 <= least <= most:
-        raise InputError(f"--replicas {words}: expected a number, or the fewest and the most: 1-4")
+        wrong = (
+            ""
+            if found is None
+            else "there is at least one, "
+            if least < 1
+            else "the fewest come first, "
+        )
+        raise InputError(
+            f"--replicas {words}: {wrong}expected a number, or the fewest and the most: 1-4"
+        )
     return least, most

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -81,10 +82,14 @@ def status(
             console.print_json(found)
             return
         console.print_scan(found.scan, library, and_next=False)
-        console.out.print(f"Described: {console.count(found.described_photos, 'photo')}")
+        every = console.count(found.scan.photos, "photo")
+        console.out.print(f"Described: {found.described_photos} of {every}")
+        names = Counter((row["model"], row["language"]) for row in found.models)
         for row in found.models:
+            twice = names[row["model"], row["language"]] > 1
+            kind = f", {_kind(row['fingerprint'])}" if twice else ""
             console.out.print(
-                f"  {escape(row['model'])} ({row['language']}): {console.count(row['generations'], 'text')}, "
+                f"  {escape(row['model'])} ({row['language']}{escape(kind)}): {console.count(row['generations'], 'text')}, "
                 f"{row['cost_usd']:.2f} USD, {row['seconds']:.1f} s each"
             )
         if found.decisions:
@@ -93,6 +98,12 @@ def status(
                 + ", ".join(f"{n} {state}" for state, n in sorted(found.decisions.items()))
             )
         console.next_step(library, found)
+
+
+def _kind(fingerprint: str) -> str:
+    """What tells a model from another one of its name: the precision that stands behind a digest, or the digest."""
+    digest, _, precision = fingerprint.partition("-")
+    return precision or digest[:8]
 
 
 @app.command(rich_help_panel=SEE)

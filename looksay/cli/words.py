@@ -163,6 +163,10 @@ def estimate(
     everything: AllOption = False,
     context: ContextOption = True,
     allow_remote: RemoteOption = False,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    quantize: QuantizeOption = None,
+    trust_remote_code: TrustOption = False,
     db: DbOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -171,7 +175,9 @@ def estimate(
         console.tell_new_catalogue(library)
         scan_first(library, as_json)
         # Estimating sends nothing, so a remote model needs no leave here.
-        load = asking.library_options(library, True, None, "auto", "auto", None, False, language)
+        load = asking.library_options(
+            library, True, None, device, dtype, quantize, trust_remote_code, language
+        )
         found = []
         for name in model_names(model, library):
             with console.loading(name, as_json):

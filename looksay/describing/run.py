@@ -176,8 +176,9 @@ class Describer:
         answers = requests * _ANSWER_TOKENS
         profile = self.backend.profile
         cost = cost_usd(profile.price, profile.remote, tokens, answers)
-        tallies = (t for t in self.ledger.tallies() if t["model"] == self.backend.name)
-        each = next((t["seconds"] for t in tallies if t["generations"]), None)
+        named = [t for t in self.ledger.tallies() if t["model"] == self.backend.name]
+        same = [t for t in named if t["fingerprint"] == self.backend.fingerprint]
+        each = next((t["seconds"] for t in same or named if t["generations"]), None)
         return Estimate(
             self.backend.name,
             requests,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -198,6 +200,25 @@ def test_estimate_upgrade_and_languages(site: Path) -> None:
     assert "2 were there already" in korean
     status = looksay("status", site).stdout
     assert "echo (ko): 11 texts" in status
+    assert "Described: 7 of 8 photos" in status
+
+
+def test_models_of_one_name_are_told_apart(site: Path) -> None:
+    looksay("describe", site, "-m", "echo")
+    assert "echo (en): 9 texts" in looksay("status", site).stdout
+    with sqlite3.connect(site / "looksay.db") as catalogue:
+        (other,) = catalogue.execute(
+            "INSERT INTO model (name, fingerprint, draft) SELECT name, 'abc-int8-inputs', draft FROM model "
+            "WHERE name = 'echo' RETURNING id"
+        ).fetchone()
+        catalogue.execute(
+            "INSERT INTO tally (model_id, language, generations, cost_usd, milliseconds) VALUES (?, 'en', 2, 0, 80000)",
+            (other,),
+        )
+    catalogue.close()
+    status = looksay("status", site).stdout
+    assert "echo (en, int8-inputs): 2 texts, 0.00 USD, 40.0 s each" in status
+    assert re.search(r"echo \(en, [^)]+\): 9 texts", status)
 
 
 def test_help_names_every_verb() -> None:

@@ -348,6 +348,18 @@ def test_estimate_is_what_describe_does(site: Path) -> None:
         assert len(model.asked) == 6
 
 
+def test_an_estimate_takes_the_time_of_the_same_precision_where_it_is_known(site: Path) -> None:
+    def slow(seconds: float) -> Any:
+        return lambda conversation: Completion(0, ENGLISH, 100, 10, seconds)
+
+    with looksay.Library(site) as library:
+        for precision, seconds, limit in (("d-bfloat16", 9.0, 4), ("d-int8", 2.0, 2)):
+            library.describe(Scripted(slow(seconds), "m", precision), limit=limit)
+        for precision, each in (("d-bfloat16", 9.0), ("d-int8", 2.0), ("d-nf4", 9.0)):
+            found = library.estimate(Scripted(name="m", fingerprint=precision))
+            assert found.seconds == pytest.approx(found.requests * each)
+
+
 def test_upgrade_describes_models_words_only_and_queues_what_changed(site: Path) -> None:
     with looksay.Library(site) as library:
         library.describe(Scripted("Three boats at a quay."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -175,10 +176,24 @@ def test_replicas_fit_on_the_machines(
     assert cluster.options(replicas, nodes, "cpu")["ray_actor_options"]["num_gpus"] == 0
 
 
-@pytest.mark.parametrize("words", ["", "0", "-1", "2-1", "0-3", "two", "1-2-3"])
-def test_a_number_of_replicas_that_is_none(words: str) -> None:
-    with pytest.raises(InputError, match="1-4"):
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        *((words, "expected a number") for words in ("", "-1", "two", "1-2-3")),
+        *((words, "there is at least one") for words in ("0", "0-3")),
+        ("2-1", "the fewest come first"),
+    ],
+)
+def test_a_number_of_replicas_that_is_none(words: str, why: str) -> None:
+    with pytest.raises(InputError, match=f"{words}: {why}.*1-4"):
         _ray.replicas_of(words)
+
+
+def test_more_replicas_than_cores_are_not_begun_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    cores = os.cpu_count() or 1
+    with pytest.raises(InputError, match=f"{cores} cores.*--replicas {cores}"):
+        _ray.started("looksay describe --ray", (1, max(2, cores) + 1))
 
 
 def test_a_replica_whose_queue_has_stopped_is_not_well() -> None:
