@@ -130,7 +130,7 @@ def main() -> None:
     usual = Cluster()
     parser.add_argument("--photos", type=at_least_one, default=usual.photos)
     parser.add_argument("--gpus", type=at_least_one, default=usual.gpus)
-    parser.add_argument("--writer", type=float, default=usual.writer_per_s)
+    parser.add_argument("--writer", type=at_least_one, default=usual.writer_per_s)
     given = parser.parse_args()
     print(told(Cluster(given.photos, given.gpus, writer_per_s=given.writer)), end="")
 

@@ -31,10 +31,12 @@ _HERE = {
 def started(what: str, replicas: tuple[int, int] | None, *, needs: str = "ray", **more: Any) -> Any:
     """The module ray, connected to the cluster of RAY_ADDRESS or to one that is started here, on loopback.
 
-    `what` ("looksay serve --ray") needs the module `needs` of it; `more` goes to ray.init. Raises MissingDependency
-    and BackendError.
+    `what` ("looksay serve --ray") needs the module `needs` of it; `more` goes to ray.init. Raises MissingDependency,
+    BackendError, and InputError for more replicas than this machine has cores.
     """
     here = "RAY_ADDRESS" not in os.environ
+    if here:
+        _fit_here(replicas)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if here:
         if sys.modules.get("ray") is not None and _ANY_ADDRESS not in os.environ:
@@ -45,7 +47,6 @@ def started(what: str, replicas: tuple[int, int] | None, *, needs: str = "ray", 
         os.environ |= _HERE | os.environ
         if "RAY_AUTH_MODE" not in os.environ:  # whoever has no token runs no code here
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        _fit_here(replicas)
     else:
         _answers(os.environ["RAY_ADDRESS"])
     try:
@@ -131,14 +132,12 @@ def replicas_of(words: str) -> tuple[int, int]:
     """
     found = re.fullmatch(r"(\d+)(?:-(\d+))?", words.strip())
     least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    if not 1 <= least <= most:
-        wrong = (
-            ""
-            if found is None
-            else "there is at least one, "
-            if least < 1
-            else "the fewest come first, "
-        )
+    wrong = ""
+    if found is not None and least < 1:
+        wrong = "there is at least one, "
+    elif least > most:
+        wrong = "the fewest come first, "
+    if wrong or found is None:
         raise InputError(
             f"--replicas {words}: {wrong}expected a number, or the fewest and the most: 1-4"
         )

@@ -20,6 +20,7 @@ from looksay.backends.engine import Engine
 from looksay.backends.tickets import Done, Fault, Piece, Scored, Ticket, too_late
 from looksay.errors import InputError
 from looksay.models import sharing
+from looksay.models.mapped import give_back
 
 ROWS = 64
 """Answers that are written at once, at most."""
@@ -51,6 +52,18 @@ class Row:
     scored: list[Scored] = field(default_factory=list)
     sure: float = 0.0
     """Log-probability of all that was chosen."""
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """What is left of an error when its traceback, and all that this held, is gone."""
+
+    why: str
+    no_memory: bool
+
+    @classmethod
+    def of(cls, error: Exception) -> Wrong:
+        return cls(_device.reason(error), _device.out_of_memory(error))
 
 
 class SideBySide:
@@ -122,10 +135,12 @@ class SideBySide:
         every = [one.tickets for one in self.lanes if one is not lane] + [[*lane.tickets, ticket]]
         places = sum(max(map(self.needs, some)) * len(some) for some in every if some)
         most = -(-self.most_rows // self.threads)
+        together = sum(map(len, every))
         return (
             len(every[-1]) <= most
-            and sum(map(len, every)) <= self.most_rows
+            and together <= self.most_rows
             and places <= self.places
+            and (ticket.beside is None or together - 1 <= ticket.beside)
         )
 
 
@@ -147,12 +162,15 @@ class Lane:
         """Turn by turn, until the engine closes. Whatever goes wrong, nobody waits for a thread that is gone."""
         slots = self.steps.slots()
         while not (engine.closing and not self.rows and engine.peek() is None):
+            wrong = None
             try:
                 self._wait(engine)
                 with sharing.limited(self.worker.share()):
                     self._turn(engine, slots)
             except Exception as error:
-                self._broken(engine, slots, error)
+                wrong = Wrong.of(error)
+            if wrong is not None:  # what failed is gone from memory
+                self._broken(engine, slots, wrong)
             if not self.rows:
                 slots = self.steps.slots()
 
@@ -197,8 +215,6 @@ class Lane:
             self._give_back()
 
     def _give_back(self) -> None:
-        from looksay.models.mapped import give_back
-
         if time.monotonic() - self.given_back > GIVEN_BACK_S:
             give_back()
             self.given_back = time.monotonic()
@@ -211,28 +227,46 @@ class Lane:
         if not tickets:
             return
         started = time.perf_counter()
+        wrong = None
         try:
             found = self.steps.begin([ticket.prompt for ticket in tickets])
         except Exception as error:
-            fault, no_memory = _device.reason(error), _device.out_of_memory(error)
-        else:
-            each = (time.perf_counter() - started) / len(tickets)
-            for ticket, begun in zip(tickets, found, strict=True):
-                try:
-                    self._join(engine, slots, ticket, begun, each)
-                except Exception as error:  # a grammar, a processor of the release
-                    engine.left(ticket, Fault(_device.reason(error)))
-            return
+            wrong = Wrong.of(error)
         # Outside the except clause, so that what failed is gone before the next try.
-        if len(tickets) > 1:
+        if wrong is not None:
+            if len(tickets) == 1:
+                self._failed(engine, tickets[0], wrong)
+                return
             for ticket in tickets:
                 self._begin(engine, slots, [ticket])
             return
-        if no_memory and (others := len(self.worker.rows)):
-            self.worker.most_rows = others  # with one less there is room
-            engine.back(tickets[0])
-            return
-        engine.left(tickets[0], Fault(fault))
+        each = (time.perf_counter() - started) / len(tickets)
+        for ticket, begun in zip(tickets, found, strict=True):
+            wrong = None
+            try:
+                self._join(engine, slots, ticket, begun, each)
+            except Exception as error:  # a grammar, a processor of the release, no memory
+                wrong = Wrong.of(error)
+            if wrong is not None:
+                self._failed(engine, ticket, wrong)
+
+    def _failed(self, engine: Engine, ticket: Ticket, wrong: Wrong) -> None:
+        """Tell a ticket what went wrong. One for which memory was short beside others has its turn again beside half as
+        many, unless a part of its answer was heard."""
+        others = sum(len(lane.tickets) for lane in self.worker.lanes)
+        others -= any(ticket in lane.tickets for lane in self.worker.lanes)
+        unheard = not ticket.ended and (ticket.whole or ticket.prompt.inputs is not None)
+        again = wrong.no_memory and others > 0 and unheard
+        if again and ticket.prompt.inputs is None:
+            try:
+                self.worker.check(ticket)
+            except Exception as error:
+                again, wrong = False, Wrong.of(error)
+        if again:
+            ticket.beside = others // 2
+            engine.back(ticket)
+        else:
+            engine.left(ticket, Fault(wrong.why))
 
     def _join(
         self, engine: Engine, slots: Any, ticket: Ticket, found: Begun, seconds: float
@@ -259,21 +293,18 @@ class Lane:
                 self._leave(slots, at)
                 engine.left(ticket, None if ticket.cancelled else too_late(ticket))
 
-    def _broken(self, engine: Engine, slots: Any, error: Exception) -> None:
-        """A step failed: where memory ran out, the youngest makes room for the others; else all are told."""
-        if _device.out_of_memory(error) and len(self.rows) > 1:
-            self.worker.most_rows = len(self.worker.rows) - 1
+    def _broken(self, engine: Engine, slots: Any, wrong: Wrong) -> None:
+        """A turn failed: where memory ran out beside others, the youngest makes room for them; else all are told."""
+        every = len(self.worker.rows)
+        if wrong.no_memory and self.rows and every > 1:
+            self.worker.most_rows = min(self.worker.most_rows, every - 1)
             ticket = self.rows[-1].ticket
             self._leave(slots, len(self.rows) - 1)
-            if ticket.whole:  # nobody has heard a word of it
-                self.worker.check(ticket)
-                engine.back(ticket)
-            else:
-                engine.left(ticket, Fault(_device.reason(error)))
+            self._failed(engine, ticket, wrong)
             return
         broken, self.rows, self.new = self.tickets, [], []
         for ticket in broken:
-            engine.left(ticket, Fault(_device.reason(error)))
+            engine.left(ticket, Fault(wrong.why))
 
     def _choose(self, engine: Engine, slots: Any, scores_BV: Any) -> None:
         ended: list[tuple[int, bool]] = []

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from looksay.backends.tickets import Busy, Done, Fault, Piece, Ticket, Unsupported, too_late
@@ -39,6 +40,7 @@ class Line:
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[Ticket]] = {}
+        self._numbers = count()
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
@@ -48,6 +50,7 @@ class Line:
             yield from own
 
     def put(self, ticket: Ticket) -> None:
+        ticket.number = next(self._numbers)
         self._waiting.setdefault(ticket.client, deque()).append(ticket)
 
     def first(self, like: Like | None = None) -> Ticket | None:
@@ -73,9 +76,9 @@ class Line:
         return ticket
 
     def back(self, ticket: Ticket) -> None:
-        """One that was taken is the next again."""
+        """One that was taken stands again where it stood among its client's, whose turn it is."""
         own = self._waiting.pop(ticket.client, deque())
-        own.appendleft(ticket)
+        own.insert(sum(one.number < ticket.number for one in own), ticket)
         self._waiting = {ticket.client: own, **self._waiting}
 
     def drop(self, gone: Callable[[Ticket], bool]) -> list[Ticket]:
@@ -206,7 +209,7 @@ class Engine:
                 ticket.give(too_late(ticket))
 
     def back(self, ticket: Ticket) -> None:
-        """For workers: nothing came of a ticket, which has its turn again once it fits."""
+        """For workers: nothing came of a ticket, which has its turn again."""
         with self.ready:
             self.running -= 1
             self.line.back(ticket)

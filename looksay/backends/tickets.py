@@ -97,6 +97,10 @@ class Ticket:
     size_bytes: int = 0
     """Of its prompt, as long as that is not read."""
     submitted: float = field(default_factory=time.monotonic)
+    number: int = 0
+    """Its place among those that came."""
+    beside: int | None = None
+    """At most so many others may be at work while it is: with more, memory was short for it."""
     overtaken: int = 0
     """How often another was taken before it that came later."""
     begun: float = 0.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections import Counter
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,10 +84,7 @@ def status(
         console.print_scan(found.scan, library, and_next=False)
         every = console.count(found.scan.photos, "photo")
         console.out.print(f"Described: {found.described_photos} of {every}")
-        names = Counter((row["model"], row["language"]) for row in found.models)
-        for row in found.models:
-            twice = names[row["model"], row["language"]] > 1
-            kind = f", {_kind(row['fingerprint'])}" if twice else ""
+        for row, kind in zip(found.models, _kinds(found.models), strict=True):
             console.out.print(
                 f"  {escape(row['model'])} ({row['language']}{escape(kind)}): {console.count(row['generations'], 'text')}, "
                 f"{row['cost_usd']:.2f} USD, {row['seconds']:.1f} s each"
@@ -100,10 +97,32 @@ def status(
         console.next_step(library, found)
 
 
-def _kind(fingerprint: str) -> str:
-    """What tells a model from another one of its name: the precision that stands behind a digest, or the digest."""
-    digest, _, precision = fingerprint.partition("-")
-    return precision or digest[:8]
+def _kinds(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What tells models of one name and language apart: precisions where these differ, else digests, else all that is
+    known of them; nothing where there is one."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        alike.setdefault((row["model"], row["language"]), []).append(row["fingerprint"])
+    for row in rows:
+        every = alike[row["model"], row["language"]]
+        for told in _FINGERPRINT:
+            shown = [told(one) for one in every]
+            if all(shown) and len(set(shown)) == len(every):
+                break
+        yield f", {told(row['fingerprint'])}" if len(every) > 1 else ""
+
+
+def _parts(fingerprint: str) -> tuple[str, str]:
+    """Digest and precision; empty where it has none."""
+    found = re.fullmatch(r"([0-9a-f]{8,})(?:-(.+))?", fingerprint)
+    return (found[1][:8], found[2] or "") if found else ("", "")
+
+
+_FINGERPRINT: tuple[Callable[[str], str], ...] = (
+    lambda one: _parts(one)[1],
+    lambda one: _parts(one)[0],
+    lambda one: one,
+)
 
 
 @app.command(rich_help_panel=SEE)

@@ -23,6 +23,8 @@ from looksay.models.sharing import alone, count, share
 
 ROWS = 256
 """So many at once: what lies between is in float32, and is to stay near a core."""
+LEAST = 64
+"""Fewer rows are not worth a thread of their own, which reads all weights."""
 FEW = 1 << 17
 """Numbers that one thread rounds in less time than another one takes to wake."""
 MIDDLE = 128
@@ -37,14 +39,21 @@ def _gelu_by_tanh(x: Tensor) -> Tensor:
     return x.mul_(turned)
 
 
-AFTER: dict[After, Callable[[Tensor], Tensor]] = {
+PLAIN: dict[After, Callable[[Tensor], Tensor]] = {
     ("none", ""): lambda x: x,
     ("gelu", "none"): F.gelu,
+    ("gelu", "tanh"): lambda x: F.gelu(x, approximate="tanh"),
+    ("swish", ""): F.silu,
+    ("relu", ""): F.relu,
+    ("quick_gelu", ""): lambda x: x * torch.sigmoid(1.702 * x),
+}
+AFTER = PLAIN | {
     ("gelu", "tanh"): _gelu_by_tanh,
     ("swish", ""): lambda x: F.silu(x, inplace=True),
     ("relu", ""): lambda x: x.relu_(),
     ("quick_gelu", ""): lambda x: x.mul_((x * 1.702).sigmoid_()),
 }
+"""The same as fast as may be, in place, where nobody learns."""
 TOGETHER = (("q_proj", "k_proj", "v_proj"), ("query", "key", "value"), ("q", "k", "v"))
 """Names of layers that are given the same."""
 
@@ -100,7 +109,8 @@ class _Kept:
 
 def pieces(rows: int) -> list[slice]:
     """Rows for one thread each, not too many to multiply at once."""
-    size = max(1, min(ROWS, -(-rows // count())) if rows > ROWS // 4 else rows)
+    number = max(-(-rows // ROWS), min(count(), rows // LEAST), 1)
+    size = max(1, -(-rows // number))
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
@@ -153,17 +163,18 @@ class Narrow(nn.Module):
         """(…, I) to (…, O)."""
         if learns(x):
             bias = None if self.bias is None else self.bias.to(x.dtype)
-            return AFTER[self.after](F.linear(x, self.weight.to(x.dtype), bias))
+            return PLAIN[self.after](F.linear(x, self.weight.to(x.dtype), bias))
         codes = self._given(x)
         found_NO = x.new_empty(len(codes.codes_NI), self.out_features)
         share(lambda rows: self.answer(codes.some(rows), found_NO[rows]), pieces(len(found_NO)))
         return found_NO.reshape(*x.shape[:-1], self.out_features)
 
     def _given(self, x: Tensor) -> Codes:
-        """Codes of inputs. The first of layers beside each other finds them for those that are given the same."""
+        """Codes of inputs. The first of layers beside each other finds them for those that are given the same tensor;
+        between them nobody changes it in place."""
         kept = getattr(x, "_codes", None)
         if kept is not None and id(self) in kept.waiting:
-            kept.waiting.discard(id(self))  # a second time the numbers may be others
+            kept.waiting.discard(id(self))  # if it asks again, the numbers may be others
             found: Codes = kept.codes
             return found
         rows_NI = x.reshape(-1, self.in_features)

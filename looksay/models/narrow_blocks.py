@@ -62,10 +62,16 @@ class NarrowBlock(nn.Module):
 
 
 def of(block: nn.Module, names: tuple[str, str, str], after: After) -> NarrowBlock | None:
-    """A block as one, by the names of its first layer, its activation and its last layer; None where another layer is
-    missing or too much, or not in 8 bits."""
+    """A block as one, by the names of its first layer, its activation and its last layer; None where it has other parts,
+    weights of its own or hooks, or layers that are not in 8 bits."""
     first, _, last = names
-    besides = [name for name, layer in block.named_children() if name not in names]
+    besides = [name for name, _ in block.named_children() if name not in names]
     layers = {name: getattr(block, name) for name in (first, *besides, last)}
+    own = [*block.parameters(recurse=False), *block.buffers(recurse=False)]
+    hooked = any(one._forward_hooks or one._forward_pre_hooks for one in block.modules())
     alike = len(besides) < 2 and all(isinstance(layer, Narrow) for layer in layers.values())
-    return NarrowBlock(layers, after) if alike else None
+    if own or hooked or not alike:
+        return None
+    found = NarrowBlock(layers, after)
+    found.train(block.training)
+    return found

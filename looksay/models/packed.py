@@ -12,24 +12,20 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from looksay.models import attending, narrow_blocks
 from looksay.models.fingerprint import samples
 from looksay.models.mapped import let_go, shared
-from looksay.models.narrow import AFTER, After, Narrow, together
+from looksay.models.narrow import PLAIN, After, Narrow, together
 
-_AFTER: dict[After, Callable[[Tensor], Tensor]] = {
-    ("gelu", "none"): F.gelu,
-    ("gelu", "tanh"): lambda x: F.gelu(x, approximate="tanh"),
-    ("swish", ""): F.silu,
-    ("relu", ""): F.relu,
-}
-"""What can follow a product, by oneDNN's name and its variant."""
+_AFTER = {name: PLAIN[name] for name in PLAIN if name[0] in ("gelu", "swish", "relu")}
+"""What can follow a product in bfloat16."""
 Names = tuple[str, str, str]
 _BLOCKS: tuple[Names, ...] = (("fc1", "activation_fn", "fc2"), ("gate_proj", "act_fn", "down_proj"))
 """Names in feed-forward blocks: the layer before the activation, the activation, the layer after it."""
+SCALES = (1, 30, 1000)
+"""A block is asked about inputs of so different sizes: some cut off what is large."""
 _CLOSE = 0.03
 """Of the largest output: two ways to round in bfloat16 differ by less."""
 
@@ -137,22 +133,22 @@ def _fuse(model: nn.Module, name: str, names: Names, kept: set[int]) -> int:
     block, (first, activation, _) = model.get_submodule(name), names
     layer, act = getattr(block, first), getattr(block, activation)
     narrow = isinstance(layer, Narrow)
-    after = _named(act, AFTER if narrow else _AFTER)
+    after = _named(act, PLAIN if narrow else _AFTER)
     if after is None or (not narrow and layer.weight.data_ptr() in kept):
         return 0
     chance = torch.Generator().manual_seed(0)
     dtype = layer.samples.dtype if narrow else torch.bfloat16
     probe_NI = torch.randn(16, layer.in_features, generator=chance).to(dtype)
+    probes = [scale * probe_NI for scale in SCALES]
     try:
-        before = block(probe_NI)
+        before = [block(probe).float() for probe in probes]
     except Exception:  # a block that takes more than what passes through
         return 0
 
     def same(new: nn.Module) -> bool:
-        now = new(probe_NI)
-        return bool(
-            (now.float() - before.float()).abs().max() <= _CLOSE * before.float().abs().max()
-        )
+        now = [new(probe).float() for probe in probes]
+        pairs = zip(before, now, strict=True)
+        return all(bool((n - b).abs().max() <= _CLOSE * b.abs().max()) for b, n in pairs)
 
     if narrow:
         one = narrow_blocks.of(block, names, after)
@@ -174,10 +170,10 @@ def _named(act: Any, known: Mapping[After, Callable[[Tensor], Tensor]]) -> After
     """Which of them an activation is, by what it does."""
     at = torch.linspace(-6, 6, 97)
     try:
-        found = act(at)
+        found = act(at.clone())
     except Exception:
         return None
     for name, function in known.items():
-        if torch.allclose(found, function(at.clone()), atol=1e-5):
+        if torch.allclose(found, function(at), atol=1e-5):
             return name
     return None

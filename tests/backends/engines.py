@@ -181,3 +181,52 @@ class Scripted:
                 yield f"{word} "
         finally:
             self.closed.append(words)
+
+
+SOME = Options(max_tokens=10)
+
+
+class Bench:
+    """An engine whose steps are let through by the test."""
+
+    def __init__(self, backend: Any, monkeypatch: Any, rows: int | None = None) -> None:
+        from looksay.backends.opening import open_engine
+
+        vars(backend).pop("steps", None)
+        self.backend, self.steps = backend, backend.steps
+        self.slots: list[Any] = []
+        made = self.steps.slots
+        monkeypatch.setattr(
+            self.steps, "slots", lambda: (self.slots.append(made()), self.slots[-1])[1]
+        )
+        self.gate = Gate(self.steps, monkeypatch)
+        self.engine = open_engine(backend, rows=rows)
+
+    def submit(
+        self, talk: Conversation, options: Options = SOME, client: str = "", **more: Any
+    ) -> Ticket:
+        return self.engine.submit(Ticket(talk, options, client, **more))
+
+    @property
+    def batch(self) -> list[Any]:
+        return list(self.engine.worker.rows)  # type: ignore[attr-defined]
+
+    def rows(self, count: int) -> None:
+        """Let steps through until so many are in the batch."""
+        until(lambda: self.gate.held)
+        while len(self.batch) != count:
+            self.gate.let(1)
+            until(lambda: self.gate.held)
+
+    def still_works(self) -> None:
+        self.gate.let_all()
+        found = ask(self.engine, shown(3), SOME)
+        assert found.text == alone(self.backend, shown(3), SOME).text
+
+
+def benched(backend: Any, monkeypatch: Any) -> Iterator[Bench]:
+    """A bench that ends as it should."""
+    made = Bench(backend, monkeypatch)
+    yield made
+    made.gate.let_all()
+    assert made.engine.close()

@@ -12,16 +12,14 @@ pytest.importorskip("torch", reason="no torch: nothing is written side by side")
 pytest.importorskip("transformers", reason="no transformers: nothing is written side by side")
 
 import torch
-from engines import Gate, Scripted, alone, ask, shown, tiny, told, until
+from engines import SOME, Bench, Scripted, alone, ask, benched, shown, tiny, told, until
 
 from looksay.backends.opening import open_engine
-from looksay.backends.tickets import Busy, Fault, Piece, Ticket
+from looksay.backends.tickets import Busy, Piece, Ticket
 from looksay.errors import UnreadablePhoto
-from looksay.models.slots import Slots
 from looksay.types import Conversation, Image, Options
 
 pytestmark = pytest.mark.local
-SOME = Options(max_tokens=10)
 
 
 @pytest.fixture(scope="module")
@@ -29,48 +27,9 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return tiny(tmp_path_factory.mktemp("words"), endless=True)
 
 
-class Bench:
-    """An engine whose steps are let through by the test."""
-
-    def __init__(self, backend: Any, monkeypatch: Any, rows: int | None = None) -> None:
-        vars(backend).pop("steps", None)
-        self.backend, self.steps = backend, backend.steps
-        self.slots: list[Slots] = []
-        made = self.steps.slots
-        monkeypatch.setattr(
-            self.steps, "slots", lambda: (self.slots.append(made()), self.slots[-1])[1]
-        )
-        self.gate = Gate(self.steps, monkeypatch)
-        self.engine = open_engine(backend, rows=rows)
-
-    def submit(
-        self, talk: Conversation, options: Options = SOME, client: str = "", **more: Any
-    ) -> Ticket:
-        return self.engine.submit(Ticket(talk, options, client, **more))
-
-    @property
-    def batch(self) -> list[Any]:
-        return list(self.engine.worker.rows)  # type: ignore[attr-defined]
-
-    def rows(self, count: int) -> None:
-        """Let steps through until so many are in the batch."""
-        until(lambda: self.gate.held)
-        while len(self.batch) != count:
-            self.gate.let(1)
-            until(lambda: self.gate.held)
-
-    def still_works(self) -> None:
-        self.gate.let_all()
-        found = ask(self.engine, shown(3), SOME)
-        assert found.text == alone(self.backend, shown(3), SOME).text
-
-
 @pytest.fixture
 def bench(words: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    made = Bench(words, monkeypatch)
-    yield made
-    made.gate.let_all()
-    assert made.engine.close()
+    yield from benched(words, monkeypatch)
 
 
 # -- clients who go
@@ -258,62 +217,6 @@ def test_no_memory_for_a_prompt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
     for ticket, seed in ((first, 1), (second, 2)):
         assert told(ticket).text == alone(bench.backend, shown(seed), SOME).text
     bench.still_works()
-
-
-def test_a_prompt_without_memory_has_its_turn_once_others_are_done(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begin, tries = bench.steps.begin, []
-
-    def short(prompts: Any) -> Any:
-        if any(prompt.length > 100 for prompt in prompts):
-            tries.append(len(bench.batch))
-            if bench.batch:
-                raise MemoryError("no memory")
-        return begin(prompts)
-
-    monkeypatch.setattr(bench.steps, "begin", short)
-    first = bench.submit(shown(1))
-    bench.rows(1)
-    large, after = bench.submit(shown(2, times=30)), bench.submit(shown(2))
-    bench.gate.let_all()
-    for ticket, talk in ((first, shown(1)), (large, shown(2, times=30)), (after, shown(2))):
-        assert told(ticket).text == alone(bench.backend, talk, SOME).text
-    # Beside others that are read with it, by itself, and not again and again while there is no memory.
-    assert tries in ([1, 0], [1, 1, 0])
-    load = bench.engine.load()
-    assert (load.running, load.answered, load.faults) == (0, 3, 0)
-
-
-@pytest.mark.parametrize("whole", [False, True])
-def test_no_memory_for_a_step(bench: Bench, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
-    """The one who came last makes room, and is asked again where nobody heard of it; the others' answers are what they
-    would have been."""
-    tickets = [bench.submit(shown(n), whole=whole) for n in range(3)]
-    bench.rows(3)
-    bench.gate.let(2)
-    until(lambda: bench.gate.held)
-    step, faults = bench.steps.step, [MemoryError("no memory")]
-
-    def short(ids: Any, slots: Any) -> Any:
-        if faults and len(ids) == 3:
-            # Keys and values are written already where memory runs out; nothing counts them.
-            patch.setattr(slots, "advance", lambda: None)
-            step(ids, slots)
-            raise faults.pop()
-        return step(ids, slots)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(bench.steps, "step", short)
-        bench.gate.let(2)  # one step is held already, and is sound
-        until(lambda: not faults and bench.gate.held)
-    bench.gate.let_all()
-    results = [told(ticket) for ticket in tickets]
-    assert sum(isinstance(one.end, Fault) for one in results) == (not whole)
-    if not whole:
-        assert "out of memory" in results[2].fault.why
-    for n in range(2 + whole):
-        assert results[n].text == alone(bench.backend, shown(n), SOME).text
 
 
 def test_a_step_that_raises_is_told_to_all_and_ends_there(

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -206,18 +207,31 @@ def test_estimate_upgrade_and_languages(site: Path) -> None:
 def test_models_of_one_name_are_told_apart(site: Path) -> None:
     looksay("describe", site, "-m", "echo")
     assert "echo (en): 9 texts" in looksay("status", site).stdout
-    with sqlite3.connect(site / "looksay.db") as catalogue:
-        (other,) = catalogue.execute(
-            "INSERT INTO model (name, fingerprint, draft) SELECT name, 'abc-int8-inputs', draft FROM model "
-            "WHERE name = 'echo' RETURNING id"
+    others = {
+        "hub:x": ("0123456789ab-bfloat16", "0123456789ab-int8"),
+        "local:y": ("abcdef0123-bf", "1234567890-bf"),
+    }
+    with closing(sqlite3.connect(site / "looksay.db")) as catalogue, catalogue:
+        for name, fingerprints in others.items():
+            for fingerprint in fingerprints:
+                (other,) = catalogue.execute(
+                    "INSERT INTO model (name, fingerprint, draft) VALUES (?, ?, 0) RETURNING id",
+                    (name, fingerprint),
+                ).fetchone()
+                catalogue.execute("INSERT INTO tally VALUES (?, 'en', 2, 0, 80000)", (other,))
+        (echo,) = catalogue.execute(
+            "INSERT INTO model (name, fingerprint, draft) VALUES ('echo', 'other', 0) RETURNING id"
         ).fetchone()
-        catalogue.execute(
-            "INSERT INTO tally (model_id, language, generations, cost_usd, milliseconds) VALUES (?, 'en', 2, 0, 80000)",
-            (other,),
-        )
-    catalogue.close()
+        catalogue.execute("INSERT INTO tally VALUES (?, 'en', 2, 0, 80000)", (echo,))
     status = looksay("status", site).stdout
-    assert "echo (en, int8-inputs): 2 texts, 0.00 USD, 40.0 s each" in status
+    for kind in (
+        "hub:x (en, bfloat16)",
+        "hub:x (en, int8)",
+        "local:y (en, abcdef01)",
+        "local:y (en, 12345678)",
+    ):
+        assert f"{kind}: 2 texts, 0.00 USD, 40.0 s each" in status
+    assert "echo (en, other): 2 texts" in status
     assert re.search(r"echo \(en, [^)]+\): 9 texts", status)
 
 

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from looksay.models import narrow, packed, quantized
+from looksay.models import narrow, quantized, sharing
 from looksay.models.fingerprint import fingerprint
 
 pytestmark = [
@@ -88,8 +88,7 @@ def test_models_of_other_weights_have_other_fingerprints() -> None:
 @pytest.mark.parametrize("after", narrow.AFTER)
 def test_what_follows_is_what_its_name_says(after: Any) -> None:
     x = torch.linspace(-9, 9, 400)
-    also = {("quick_gelu", ""): lambda one: one * torch.sigmoid(1.702 * one)}
-    plain = (packed._AFTER | also).get(after, lambda one: one)(x.double())
+    plain = narrow.PLAIN[after](x.double())
     torch.testing.assert_close(narrow.AFTER[after](x.clone()).double(), plain, atol=2e-6, rtol=1e-5)
 
 
@@ -126,3 +125,25 @@ def test_layers_beside_each_other_say_the_same_with_codes_found_once(
         again = model(*given)
         assert torch.equal(again, model(*(one.clone() for one in given)))
         assert not torch.equal(again, apart)
+
+
+def test_codes_are_taken_once_by_each() -> None:
+    model = Attending()
+    quantized.swap(model, narrow.Narrow, lambda _: True)
+    narrow.together(model)
+    x = torch.randn(5, 16)
+    with torch.inference_mode():
+        for layer in (model.q_proj, model.k_proj, model.v_proj):
+            layer(x)
+        x.mul_(-3).add_(1)
+        assert torch.equal(model.v_proj(x), model.v_proj(x.clone()))
+
+
+@given(st.integers(0, 3000), st.sampled_from([1, 2, 8, 64]))
+def test_pieces_are_all_rows_in_order_neither_many_nor_few(rows: int, threads: int) -> None:
+    with sharing.limited(threads):
+        found = narrow.pieces(rows)
+    assert [n for one in found for n in range(one.start, one.stop)] == list(range(rows))
+    sizes = [one.stop - one.start for one in found]
+    assert all(size <= narrow.ROWS for size in sizes)
+    assert len(found) <= 1 or min(sizes[:-1]) >= narrow.LEAST

@@ -85,22 +85,27 @@ def test_it_is_its_layers_on_codes(
     assert apart < 2e-3
 
 
-@pytest.mark.parametrize(
-    ("block", "after"),
-    [
-        (Block(nn.GELU()), ("gelu", "none")),
-        (Block(nn.GELU(approximate="tanh")), ("gelu", "tanh")),
-        (Block(nn.ReLU()), ("relu", "")),
-        (Gated(), ("swish", "")),
-    ],
-)
+ACTIVATIONS = {
+    ("gelu", "none"): lambda: Block(nn.GELU()),
+    ("gelu", "tanh"): lambda: Block(nn.GELU(approximate="tanh")),
+    ("relu", ""): lambda: Block(nn.ReLU()),
+    ("quick_gelu", ""): lambda: Block(Quick()),
+    ("swish", ""): Gated,
+}
+
+
+class Quick(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+@pytest.mark.parametrize("after", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_it_is_near_its_layers_by_themselves_and_keeps_their_names(
-    block: nn.Module, after: Any, dtype: str
-) -> None:
+def test_it_is_near_its_layers_by_themselves_and_keeps_their_names(after: Any, dtype: str) -> None:
     torch.manual_seed(1)
-    model = made(block, dtype)
-    names = {name for name, one in model.named_modules() if isinstance(one, narrow.Narrow)}
+    model = made(ACTIVATIONS[after](), dtype).eval()
+    layers = {name for name, one in model.named_modules() if isinstance(one, narrow.Narrow)}
+    assert len(layers) >= 2
     print_before, state = fingerprint(model), set(model.state_dict())
     x = torch.randn(40, 64).to(getattr(torch, dtype))
     with torch.inference_mode():
@@ -109,7 +114,8 @@ def test_it_is_near_its_layers_by_themselves_and_keeps_their_names(
         found = model(x)
     one: Any = model[0]
     assert getattr(one, one._first).after == after
-    assert {n for n, m in model.named_modules() if isinstance(m, narrow.Narrow)} == names
+    assert not one.training
+    assert {n for n, m in model.named_modules() if isinstance(m, narrow.Narrow)} == layers
     assert set(model.state_dict()) == state
     assert fingerprint(model) == print_before
     assert found.dtype == before.dtype
@@ -117,19 +123,22 @@ def test_it_is_near_its_layers_by_themselves_and_keeps_their_names(
     torch.testing.assert_close(found, before, atol=near, rtol=0)
 
 
-def test_it_learns_what_its_weights_say() -> None:
+@pytest.mark.parametrize("after", ACTIVATIONS)
+def test_it_learns_what_its_weights_say(after: Any) -> None:
     torch.manual_seed(0)
-    model = made(Gated(8, 12))
-    block = model[0]
-    weights = [one.weight for one in (block.gate_proj, block.up_proj, block.down_proj)]
+    model = made(ACTIVATIONS[after]())
     packed.pack(model)
-    x = torch.randn(3, 8, requires_grad=True)
+    block: Any = model[0]
+    first, last, beside = block._layers()
+    x = torch.randn(3, 64, requires_grad=True)
     model(x).sum().backward()
     assert x.grad is not None
-    learned, y = x.grad, x.detach().clone().requires_grad_()
-    gate, up, down = weights
-    ((nn.functional.silu(y @ gate.t()) * (y @ up.t())) @ down.t()).sum().backward()
-    torch.testing.assert_close(learned, y.grad)
+    y = x.detach().clone().requires_grad_()
+    inner = narrow.PLAIN[after](nn.functional.linear(y, first.weight, first.bias))
+    if beside is not None:
+        inner = inner * nn.functional.linear(y, beside.weight, beside.bias)
+    nn.functional.linear(inner, last.weight, last.bias).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad)
 
 
 class Longer(Gated):
@@ -155,16 +164,63 @@ class Normed(Block):
         return found
 
 
-@pytest.mark.parametrize("block", [Odd(nn.GELU()), Block(nn.Tanh()), Longer(), Normed()])
-def test_what_is_not_such_a_block_stays_as_it_is(block: nn.Module) -> None:
+class Clamped(Gated):
+    """As some releases have it: what is large is cut off."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_proj(x).clamp(max=10.0), self.up_proj(x).clamp(-10.0, 10.0)
+        found: Tensor = self.down_proj(self.act_fn(gate) * up)
+        return found
+
+
+class Scaled(Gated):
+    """A block with a weight of its own that nearly does nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.01))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.scale
+
+
+def heard() -> nn.Module:
+    block = Gated()
+    block.register_forward_hook(lambda module, given, found: None)
+    return block
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        lambda: Odd(nn.GELU()),
+        lambda: Block(nn.Tanh()),
+        Longer,
+        Normed,
+        Clamped,
+        Scaled,
+        heard,
+    ],
+)
+def test_what_is_not_such_a_block_stays_as_it_is(block: Any) -> None:
     torch.manual_seed(2)
-    model = made(block)
+    kept = block()
+    model = made(kept)
     x = torch.randn(8, 64)
     with torch.inference_mode():
         before = model(x)
         assert packed.pack(model) == 0
-        assert model[0] is block
+        assert model[0] is kept
         assert torch.equal(model(x), before)
+
+
+def test_what_hears_a_layer_goes_on_hearing_it() -> None:
+    model, heard = made(Gated()), []
+    model[0].up_proj.register_forward_hook(lambda module, given, found: heard.append(found))
+    assert packed.pack(model) == 0
+    heard.clear()
+    model(torch.zeros(2, 64))
+    assert len(heard) == 1
 
 
 def test_a_block_that_nothing_holds_stays() -> None:

@@ -191,9 +191,10 @@ def test_a_number_of_replicas_that_is_none(words: str, why: str) -> None:
 
 def test_more_replicas_than_cores_are_not_begun_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    cores = os.cpu_count() or 1
+    cores, before = os.cpu_count() or 1, dict(os.environ)
     with pytest.raises(InputError, match=f"{cores} cores.*--replicas {cores}"):
         _ray.started("looksay describe --ray", (1, max(2, cores) + 1))
+    assert dict(os.environ) == before
 
 
 def test_a_replica_whose_queue_has_stopped_is_not_well() -> None:
