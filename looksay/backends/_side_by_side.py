@@ -136,11 +136,12 @@ class SideBySide:
         places = sum(max(map(self.needs, some)) * len(some) for some in every if some)
         most = -(-self.most_rows // self.threads)
         together = sum(map(len, every))
+        limits = [one.beside for some in every for one in some if one.beside is not None]
         return (
             len(every[-1]) <= most
             and together <= self.most_rows
             and places <= self.places
-            and (ticket.beside is None or together - 1 <= ticket.beside)
+            and together - 1 <= min(limits, default=together)
         )
 
 
@@ -284,6 +285,7 @@ class Lane:
         if not self._say(engine, row, found.scores_V):
             slots.join(found.layers, found.ahead)
             self.rows.append(row)
+            ticket.beside = None  # what it takes from now on grows slowly
 
     def _sweep(self, engine: Engine, slots: Any) -> None:
         """Let those go whose client is gone or whose time is over."""

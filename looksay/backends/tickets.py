@@ -100,7 +100,7 @@ class Ticket:
     number: int = 0
     """Its place among those that came."""
     beside: int | None = None
-    """At most so many others may be at work while it is: with more, memory was short for it."""
+    """At most so many others may be at work while it is read: with more, memory was short for it."""
     overtaken: int = 0
     """How often another was taken before it that came later."""
     begun: float = 0.0

@@ -200,6 +200,30 @@ def test_a_prompt_for_which_another_lane_leaves_no_memory(
     assert refused
 
 
+def test_one_that_never_finds_memory_holds_nobody_up_for_long(
+    words: Any, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vars(words).pop("steps", None)
+    begin, tries = words.steps.begin, []
+
+    def short(prompts: Any) -> Any:
+        if any(prompt.length > 100 for prompt in prompts):
+            tries.append(1)
+            time.sleep(0.05)  # the other lane has time to take somebody
+            raise MemoryError("never")
+        return begin(prompts)
+
+    monkeypatch.setattr(words.steps, "begin", short)
+    engine = open_engine(words, rows=4, lanes=2)
+    talks = [shown(n, times=30 if n == 5 else 1) for n in range(24)]
+    tickets = [engine.submit(Ticket(talk, SOME, whole=True)) for talk in talks]
+    ends = [told(ticket).end for ticket in tickets]
+    assert [n for n, end in enumerate(ends) if isinstance(end, Fault)] == [5]
+    assert len(tries) <= 5
+    assert engine.worker.most_rows == 4  # type: ignore[attr-defined]
+    assert engine.close()
+
+
 def test_a_step_for_which_another_lane_leaves_no_memory(
     words: Any,
     cores: int,
