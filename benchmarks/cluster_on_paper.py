@@ -11,6 +11,7 @@ share of the memory's bandwidth. The writer's rate, the catalogue's bytes and th
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 
 AHEAD = 2
@@ -128,18 +129,23 @@ def told(cluster: Cluster) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     usual = Cluster()
-    parser.add_argument("--photos", type=at_least_one, default=usual.photos)
-    parser.add_argument("--gpus", type=at_least_one, default=usual.gpus)
-    parser.add_argument("--writer", type=at_least_one, default=usual.writer_per_s)
+    parser.add_argument("--photos", type=at_least_one(int), default=usual.photos)
+    parser.add_argument("--gpus", type=at_least_one(int), default=usual.gpus)
+    parser.add_argument("--writer", type=at_least_one(float), default=usual.writer_per_s)
     given = parser.parse_args()
     print(told(Cluster(given.photos, given.gpus, writer_per_s=given.writer)), end="")
 
 
-def at_least_one(words: str) -> int:
-    found = int(words)
-    if found < 1:
-        raise argparse.ArgumentTypeError(f"{words}: expected at least 1")
-    return found
+def at_least_one(kind: Callable[[str], float]) -> Callable[[str], float]:
+    """Reads an option as a number of that kind."""
+
+    def number(words: str) -> float:
+        found = kind(words)
+        if found < 1:
+            raise argparse.ArgumentTypeError(f"{words}: expected at least 1")
+        return found
+
+    return number
 
 
 if __name__ == "__main__":

@@ -37,8 +37,6 @@ def started(what: str, replicas: tuple[int, int] | None, *, needs: str = "ray", 
     here = "RAY_ADDRESS" not in os.environ
     if here:
         _fit_here(replicas)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if here:
         if sys.modules.get("ray") is not None and _ANY_ADDRESS not in os.environ:
             raise BackendError(
                 f"{what}: ray was imported before, when nothing told it to listen on loopback alone: start a cluster "
@@ -49,6 +47,7 @@ def started(what: str, replicas: tuple[int, int] | None, *, needs: str = "ray", 
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     else:
         _answers(os.environ["RAY_ADDRESS"])
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
 

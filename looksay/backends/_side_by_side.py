@@ -10,9 +10,11 @@ chance, and its scores are its own (to rounding: fp32 and greedy, the same words
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from looksay.backends import _device
 from looksay.backends._steps import Begun, Prompt, Steps
@@ -22,6 +24,7 @@ from looksay.errors import InputError
 from looksay.models import sharing
 from looksay.models.mapped import give_back
 
+Found = TypeVar("Found")
 ROWS = 64
 """Answers that are written at once, at most."""
 MEMORY = 4 << 30
@@ -64,6 +67,14 @@ class Wrong:
     @classmethod
     def of(cls, error: Exception) -> Wrong:
         return cls(_device.reason(error), _device.out_of_memory(error))
+
+
+def tried(work: Callable[[], Found]) -> Found | Wrong:
+    """What `work` gives, or what went wrong with it; whatever it held is gone from memory then."""
+    try:
+        return work()
+    except Exception as error:
+        return Wrong.of(error)
 
 
 class SideBySide:
@@ -163,14 +174,8 @@ class Lane:
         """Turn by turn, until the engine closes. Whatever goes wrong, nobody waits for a thread that is gone."""
         slots = self.steps.slots()
         while not (engine.closing and not self.rows and engine.peek() is None):
-            wrong = None
-            try:
-                self._wait(engine)
-                with sharing.limited(self.worker.share()):
-                    self._turn(engine, slots)
-            except Exception as error:
-                wrong = Wrong.of(error)
-            if wrong is not None:  # what failed is gone from memory
+            wrong = tried(partial(self._turn, engine, slots))
+            if isinstance(wrong, Wrong):
                 self._broken(engine, slots, wrong)
             if not self.rows:
                 slots = self.steps.slots()
@@ -181,7 +186,12 @@ class Lane:
             self.new = [first]
 
     def _turn(self, engine: Engine, slots: Any) -> None:
-        """Read what fits, and write one word of each."""
+        """Wait for something to do, read what fits, and write one word of each."""
+        self._wait(engine)
+        with sharing.limited(self.worker.share()):
+            self._go_on(engine, slots)
+
+    def _go_on(self, engine: Engine, slots: Any) -> None:
         self._admit(engine, slots)
         self._sweep(engine, slots)
         if not self.rows:
@@ -228,41 +238,31 @@ class Lane:
         if not tickets:
             return
         started = time.perf_counter()
-        wrong = None
-        try:
-            found = self.steps.begin([ticket.prompt for ticket in tickets])
-        except Exception as error:
-            wrong = Wrong.of(error)
-        # Outside the except clause, so that what failed is gone before the next try.
-        if wrong is not None:
+        found = tried(lambda: self.steps.begin([ticket.prompt for ticket in tickets]))
+        if isinstance(found, Wrong):
             if len(tickets) == 1:
-                self._failed(engine, tickets[0], wrong)
+                self._failed(engine, tickets[0], found)
                 return
             for ticket in tickets:
                 self._begin(engine, slots, [ticket])
             return
         each = (time.perf_counter() - started) / len(tickets)
         for ticket, begun in zip(tickets, found, strict=True):
-            wrong = None
-            try:
-                self._join(engine, slots, ticket, begun, each)
-            except Exception as error:  # a grammar, a processor of the release, no memory
-                wrong = Wrong.of(error)
-            if wrong is not None:
+            # It may be a grammar, a processor of the release, or no memory.
+            wrong = tried(partial(self._join, engine, slots, ticket, begun, each))
+            if isinstance(wrong, Wrong):
                 self._failed(engine, ticket, wrong)
 
     def _failed(self, engine: Engine, ticket: Ticket, wrong: Wrong) -> None:
         """Tell a ticket what went wrong. One for which memory was short beside others has its turn again beside half as
         many, unless a part of its answer was heard."""
-        others = sum(len(lane.tickets) for lane in self.worker.lanes)
-        others -= any(ticket in lane.tickets for lane in self.worker.lanes)
+        others = sum(one is not ticket for lane in self.worker.lanes for one in lane.tickets)
         unheard = not ticket.ended and (ticket.whole or ticket.prompt.inputs is not None)
         again = wrong.no_memory and others > 0 and unheard
         if again and ticket.prompt.inputs is None:
-            try:
-                self.worker.check(ticket)
-            except Exception as error:
-                again, wrong = False, Wrong.of(error)
+            prepared = tried(partial(self.worker.check, ticket))
+            if isinstance(prepared, Wrong):
+                again, wrong = False, prepared
         if again:
             ticket.beside = others // 2
             engine.back(ticket)

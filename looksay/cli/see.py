@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -100,29 +100,19 @@ def status(
 def _kinds(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What tells models of one name and language apart: precisions where these differ, else digests, else all that is
     known of them; nothing where there is one."""
-    alike: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        alike.setdefault((row["model"], row["language"]), []).append(row["fingerprint"])
-    for row in rows:
-        every = alike[row["model"], row["language"]]
-        for told in _FINGERPRINT:
-            shown = [told(one) for one in every]
-            if all(shown) and len(set(shown)) == len(every):
-                break
-        yield f", {told(row['fingerprint'])}" if len(every) > 1 else ""
+        name = row["model"], row["language"]
+        every = [one["fingerprint"] for one in rows if (one["model"], one["language"]) == name]
+        parts = [_parts(one) for one in every]
+        ways = [precision for _, precision in parts], [digest for digest, _ in parts]
+        shown = next((way for way in ways if all(way) and len(set(way)) == len(way)), every)
+        yield f", {shown[every.index(row['fingerprint'])]}" if len(every) > 1 else ""
 
 
 def _parts(fingerprint: str) -> tuple[str, str]:
     """Digest and precision; empty where it has none."""
     found = re.fullmatch(r"([0-9a-f]{8,})(?:-(.+))?", fingerprint)
     return (found[1][:8], found[2] or "") if found else ("", "")
-
-
-_FINGERPRINT: tuple[Callable[[str], str], ...] = (
-    lambda one: _parts(one)[1],
-    lambda one: _parts(one)[0],
-    lambda one: one,
-)
 
 
 @app.command(rich_help_panel=SEE)

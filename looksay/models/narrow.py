@@ -47,6 +47,7 @@ PLAIN: dict[After, Callable[[Tensor], Tensor]] = {
     ("relu", ""): F.relu,
     ("quick_gelu", ""): lambda x: x * torch.sigmoid(1.702 * x),
 }
+"""What can follow; of quick_gelu oneDNN knows nothing, and the name is transformers'."""
 AFTER = PLAIN | {
     ("gelu", "tanh"): _gelu_by_tanh,
     ("swish", ""): lambda x: F.silu(x, inplace=True),

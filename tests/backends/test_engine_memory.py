@@ -47,6 +47,15 @@ def large_ones(bench: Bench, monkeypatch: pytest.MonkeyPatch, most: int = 0) -> 
     return tries
 
 
+def three_being_written(bench: Bench, whole: bool) -> list[Ticket]:
+    """Requests whose next step is held."""
+    tickets = [bench.submit(shown(n), whole=whole) for n in range(3)]
+    bench.rows(3)
+    bench.gate.let(2)
+    until(lambda: bench.gate.held)
+    return tickets
+
+
 def test_a_prompt_without_memory_has_its_turn_beside_fewer_others(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,10 +101,7 @@ def test_those_that_are_put_back_keep_their_order(
 def test_no_memory_for_a_step(bench: Bench, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
     """The one who came last makes room, and is asked again where nobody heard of it; the others' answers are what they
     would have been."""
-    tickets = [bench.submit(shown(n), whole=whole) for n in range(3)]
-    bench.rows(3)
-    bench.gate.let(2)
-    until(lambda: bench.gate.held)
+    tickets = three_being_written(bench, whole=whole)
     step, faults = bench.steps.step, [MemoryError("no memory")]
 
     def short(ids: Any, slots: Any) -> Any:
@@ -122,10 +128,7 @@ def test_no_memory_for_a_step(bench: Bench, monkeypatch: pytest.MonkeyPatch, who
 def test_a_second_fault_while_one_is_put_back_is_told_and_ends_no_lane(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tickets = [bench.submit(shown(n), whole=True) for n in range(3)]
-    bench.rows(3)
-    bench.gate.let(2)
-    until(lambda: bench.gate.held)
+    tickets = three_being_written(bench, whole=True)
     step, faults = bench.steps.step, [MemoryError("no memory")]
 
     def short(ids: Any, slots: Any) -> Any:
